@@ -1,0 +1,31 @@
+"""Verify the access tokens of a Foxtrot login service.
+
+    from foxtrot import Verifier, InvalidToken
+
+    verifier = Verifier(issuer="https://login.example.com", audience="notes")
+    token = verifier.verify(text)      # or InvalidToken, whose .reason says why
+    token.subject, token.scopes
+
+For Flask there is a decorator in `foxtrot.flask`. This package stands alone: it
+needs PyJWT with cryptography, and Flask only for the decorator.
+"""
+
+from foxtrot.errors import InvalidToken, Unavailable, UnusableKey, WeakKey
+from foxtrot.issuer import IssuerKeys
+from foxtrot.keys import JWKSet, KeySource, PublicKey, SharedSecret
+from foxtrot.verifier import Status, Token, Verifier
+
+__all__ = [
+    "InvalidToken",
+    "IssuerKeys",
+    "JWKSet",
+    "KeySource",
+    "PublicKey",
+    "SharedSecret",
+    "Status",
+    "Token",
+    "Unavailable",
+    "UnusableKey",
+    "Verifier",
+    "WeakKey",
+]

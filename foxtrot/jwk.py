@@ -1,0 +1,280 @@
+"""One verification key, and the policy it has to pass when it is loaded.
+
+PyJWT does the cryptography; what it does not ask of a key is asked here, once,
+at load time: which single algorithm it is for, whether it is long enough,
+whether it was meant for signatures (RFC 7517 sections 4.2 and 4.3), whether it
+is public. RFC 7518 section 3 gives the sizes, RFC 8725 section 3 the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import (
+    Algorithm,
+    ECAlgorithm,
+    HMACAlgorithm,
+    OKPAlgorithm,
+    RSAAlgorithm,
+)
+from jwt.exceptions import InvalidKeyError
+
+from foxtrot.errors import UnusableKey, WeakKey
+
+MIN_SECRET_BYTES: Final = 32
+"""RFC 7518 section 3.2: an HS256 key has at least the size of the hash."""
+
+MIN_RSA_BITS: Final = 2048
+MAX_RSA_BITS: Final = 8192
+
+_ALGORITHMS: Final[Mapping[str, Algorithm]] = {
+    "ES256": ECAlgorithm(ECAlgorithm.SHA256, SECP256R1),
+    "EdDSA": OKPAlgorithm(),
+    "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
+    "HS256": HMACAlgorithm(HMACAlgorithm.SHA256),
+}
+
+PUBLIC_KEY_ALGORITHMS: Final = frozenset({"ES256", "EdDSA", "RS256"})
+
+_KEY_TYPES: Final = {"ES256": "EC", "EdDSA": "OKP", "RS256": "RSA"}
+
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+WELL_KNOWN_SECRETS: Final = frozenset(
+    {
+        "a-string-secret-at-least-256-bits-long",
+        "admin",
+        "change-me",
+        "change-this",
+        "change_me",
+        "changeme",
+        "changethis",
+        "default",
+        "dev",
+        "development",
+        "django-insecure",
+        "example",
+        "foxtrot",
+        "hello-world",
+        "helloworld",
+        "insecure",
+        "jwt-secret",
+        "jwt-secret-key",
+        "jwt_secret",
+        "jwt_secret_key",
+        "jwtsecret",
+        "keyboard-cat",
+        "keyboardcat",
+        "letmein",
+        "my-secret",
+        "my-secret-key",
+        "my_secret",
+        "mysecret",
+        "none",
+        "null",
+        "passw0rd",
+        "password",
+        "please-change-me",
+        "qwerty",
+        "replace-me",
+        "replaceme",
+        "root",
+        "secret",
+        "secret-key",
+        "secret_key",
+        "secretkey",
+        "shhhhh",
+        "shhhhhared-secret",
+        "super-secret",
+        "super-secret-key",
+        "super_secret_key",
+        "supersecret",
+        "supersecretkey",
+        "test",
+        "testing",
+        "this-is-a-secret",
+        "thisisasecret",
+        "top-secret",
+        "topsecret",
+        "your-256-bit-secret",
+        "your-256-bit-secret-here",
+        "your-secret",
+        "your-secret-key",
+        "your-secret-key-change-in-production",
+        "your_secret",
+        "your_secret_key",
+    }
+)
+"""Secrets of tutorials, test suites and debugger pages: everybody has them."""
+
+
+class Key:
+    """A key that verifies signatures of exactly one algorithm.
+
+    Made by `Key.from_secret`, `Key.from_pem` or `Key.from_jwk`, never directly.
+    """
+
+    __slots__ = ("_algorithm", "_material", "algorithm", "kid")
+
+    def __init__(self, algorithm: str, material: Any, kid: str | None) -> None:
+        self.algorithm = algorithm
+        self.kid = kid
+        self._algorithm = _ALGORITHMS[algorithm]
+        self._material = material
+
+    def __repr__(self) -> str:
+        return f"<Key {self.algorithm} kid={self.kid!r}>"
+
+    def verify(self, signing_input: bytes, signature: bytes) -> bool:
+        """Say whether *signature* was made over *signing_input* by this key's owner."""
+        try:
+            return self._algorithm.verify(signing_input, self._material, signature)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+
+    @classmethod
+    def from_secret(cls, secret: str | bytes, kid: str | None = None) -> Key:
+        """Load a shared secret for HS256.
+
+        :raises WeakKey: shorter than 32 bytes, repetitive, or publicly known.
+        :raises UnusableKey: it is no secret but a public key, a certificate or a JWK.
+        """
+        material = _secret_bytes(secret)
+        refuse_weak_secret(material)
+        return cls("HS256", material, kid)
+
+    @classmethod
+    def from_unjudged_secret(cls, secret: str | bytes) -> Key:
+        """Load a shared secret whose strength is nobody's business here.
+
+        Only `foxtrot.signature.check` uses it; a `Verifier` has no way to.
+        """
+        return cls("HS256", _secret_bytes(secret), None)
+
+    @classmethod
+    def from_pem(cls, pem: str | bytes, kid: str | None = None) -> Key:
+        """Load a public key in PEM (SubjectPublicKeyInfo).
+
+        The algorithm follows from the key: P-256 is ES256, Ed25519 is EdDSA,
+        RSA is RS256.
+
+        :raises UnusableKey: not a public key in PEM, or of a kind not listed above.
+        :raises WeakKey: an RSA key below 2048 bits or with an odd exponent.
+        """
+        text = pem.encode() if isinstance(pem, str) else pem
+        if b"PRIVATE KEY" in text:
+            raise UnusableKey(
+                "This is a private key. A service that verifies tokens must hold only the"
+                " public half: export it with `openssl pkey -pubout`."
+            )
+        try:
+            material = load_pem_public_key(text)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise UnusableKey(f"This is not a public key in PEM: {error}") from None
+        return cls(_algorithm_of(material), material, kid)
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, Any]) -> Key:
+        """Load a public JSON Web Key (RFC 7517) that is meant for verifying signatures.
+
+        :raises UnusableKey: private or symmetric, of another use, without `kid`,
+            of an unknown type, or its `alg` does not fit its type.
+        :raises WeakKey: an RSA key below 2048 bits or with an odd exponent.
+        """
+        kid = jwk.get("kid")
+        if not isinstance(kid, str) or not kid:
+            raise UnusableKey("A key in a JWK Set needs a `kid` that is a non-empty string.")
+        if secret_members := _PRIVATE_MEMBERS & jwk.keys():
+            names = ", ".join(sorted(secret_members))
+            raise UnusableKey(f"Key {kid!r} carries private members ({names}).")
+        if jwk.get("use", "sig") != "sig":
+            raise UnusableKey(f"Key {kid!r} is not for signatures (its `use` is not `sig`).")
+        operations = jwk.get("key_ops", ["verify"])
+        if not isinstance(operations, list) or "verify" not in operations:
+            raise UnusableKey(f"Key {kid!r} is not for verifying (`key_ops` lacks `verify`).")
+        return cls._from_public_jwk(jwk, kid)
+
+    @classmethod
+    def _from_public_jwk(cls, jwk: Mapping[str, Any], kid: str) -> Key:
+        algorithm = jwk.get("alg") or _algorithm_by_type(jwk)
+        if not isinstance(algorithm, str) or algorithm not in PUBLIC_KEY_ALGORITHMS:
+            raise UnusableKey(f"Key {kid!r} is for an algorithm that is not supported.")
+        if jwk.get("kty") != _KEY_TYPES[algorithm]:
+            raise UnusableKey(f"Key {kid!r} is for {algorithm} but of another key type.")
+        try:
+            material = _ALGORITHMS[algorithm].from_jwk(dict(jwk))
+        except (InvalidKeyError, ValueError, TypeError, KeyError) as error:
+            raise UnusableKey(f"Key {kid!r} cannot be read: {error}") from None
+        if _algorithm_of(material) != algorithm:
+            raise UnusableKey(f"Key {kid!r} lies on a curve that {algorithm} does not use.")
+        return cls(algorithm, material, kid)
+
+
+def _algorithm_by_type(jwk: Mapping[str, Any]) -> str | None:
+    by_type = {kty: algorithm for algorithm, kty in _KEY_TYPES.items()}
+    kty = jwk.get("kty")
+    return by_type.get(kty) if isinstance(kty, str) else None
+
+
+def _algorithm_of(material: object) -> str:
+    """Name the one algorithm that a public key is for, or refuse it."""
+    if isinstance(material, EllipticCurvePublicKey) and isinstance(material.curve, SECP256R1):
+        return "ES256"
+    if isinstance(material, Ed25519PublicKey):
+        return "EdDSA"
+    if isinstance(material, RSAPublicKey):
+        _refuse_weak_rsa(material)
+        return "RS256"
+    raise UnusableKey("Only P-256, Ed25519 and RSA public keys are supported.")
+
+
+def _refuse_weak_rsa(material: RSAPublicKey) -> None:
+    if not MIN_RSA_BITS <= material.key_size <= MAX_RSA_BITS:
+        raise WeakKey(
+            f"An RSA key must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits; this one has"
+            f" {material.key_size}."
+        )
+    if material.public_numbers().e != 65537:
+        raise WeakKey("An RSA key must have the public exponent 65537.")
+
+
+def _secret_bytes(secret: str | bytes) -> bytes:
+    if not isinstance(secret, str | bytes):
+        raise UnusableKey("A shared secret is a string or bytes.")
+    try:
+        material = _ALGORITHMS["HS256"].prepare_key(secret)
+    except InvalidKeyError as error:
+        raise UnusableKey(str(error)) from None
+    return cast(bytes, material)
+
+
+def refuse_weak_secret(secret: bytes) -> None:
+    """Raise `WeakKey` for a secret that is short, repetitive or publicly known."""
+    text = secret.decode("utf-8", "replace").strip().casefold()
+    how = "Make a good one with `openssl rand -base64 48`."
+    if text in WELL_KNOWN_SECRETS:
+        raise WeakKey(f"The secret {text!r} stands in tutorials: everybody knows it. {how}")
+    if len(secret) < MIN_SECRET_BYTES:
+        raise WeakKey(
+            f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
+            f" this one has {len(secret)}. {how}"
+        )
+    if len(set(secret)) < 8 or _is_repeated_known_secret(text):
+        raise WeakKey(f"The secret repeats itself and can be guessed. {how}")
+
+
+def _is_repeated_known_secret(text: str) -> bool:
+    """Say whether *text* is a well-known secret written several times over."""
+    return any(
+        len(known) >= 3 and not text.replace(known, "").strip("-_ 0123456789")
+        for known in WELL_KNOWN_SECRETS
+    )
