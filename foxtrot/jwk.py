@@ -8,6 +8,9 @@ is public. RFC 7518 section 3 gives the sizes, RFC 8725 section 3 the reasons.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -46,6 +49,12 @@ _ALGORITHMS: Final[Mapping[str, Algorithm]] = {
 PUBLIC_KEY_ALGORITHMS: Final = frozenset({"ES256", "EdDSA", "RS256"})
 
 _KEY_TYPES: Final = {"ES256": "EC", "EdDSA": "OKP", "RS256": "RSA"}
+
+_REQUIRED_MEMBERS: Final = {
+    "EC": ("kty", "crv", "x", "y"),
+    "OKP": ("kty", "crv", "x"),
+    "RSA": ("kty", "e", "n"),
+}
 
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -217,6 +226,15 @@ class Key:
         if _algorithm_of(material) != algorithm:
             raise UnusableKey(f"Key {kid!r} lies on a curve that {algorithm} does not use.")
         return cls(algorithm, material, kid)
+
+
+def public_jwk(material: Any, algorithm: str) -> dict[str, Any]:
+    """Write a public key as a JWK for signatures, named by its thumbprint (RFC 7638)."""
+    members = _ALGORITHMS[algorithm].to_jwk(material, as_dict=True)
+    members = {name: members[name] for name in _REQUIRED_MEMBERS[members["kty"]]}
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":"))
+    kid = urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+    return {**members, "kid": kid, "use": "sig", "alg": algorithm}
 
 
 def _algorithm_by_type(jwk: Mapping[str, Any]) -> str | None:

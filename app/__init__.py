@@ -1,0 +1,168 @@
+"""The login service: `create_app` wires the rooms together, and nothing else does.
+
+`flask run` finds `create_app` here by itself. It reads the settings, attaches
+the database, the doors and the commands, and, when the app is about to serve,
+brings database, secret and signing key into being.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from flask import Flask
+from flask_migrate import Migrate
+
+import config
+from app import banner, cli, db, keys, schema, secret_key, tokens, views
+from app.errors import StartRefused
+from app.secret_key import SecretKey
+from app.views import access
+
+MAX_BODY_BYTES: Final = 64 * 1024
+DEFAULT_PORT: Final = 5000
+
+
+def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
+    """Build the app.
+
+    :param overrides: settings as text, in place of the process environment and
+        `.env`; for tests, which must not depend on either.
+    :raises ConfigError: a setting is wrong.
+    :raises StartRefused: the database or the secret is not as it should be.
+
+    Both become one line and exit code 1 where a command started this.
+    """
+    try:
+        return _build(config.environment() if overrides is None else overrides)
+    except (config.ConfigError, StartRefused) as error:
+        if click.get_current_context(silent=True) is not None:
+            raise click.ClickException(str(error)) from None
+        raise
+
+
+def _build(environ: Mapping[str, str]) -> Flask:
+    app = Flask("app", template_folder=str(config.ROOT / "templates"), static_folder="static")
+    app.config.update(config.load(environ))
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["ISSUER"] = app.config["FOXTROT_PUBLIC_URL"] or _local_issuer(app)
+    _refuse_debug_in_public(app)
+    _set_up_logging()
+    _attach_database(app)
+    app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
+    app.extensions["foxtrot_prepare"] = lambda: prepare(app)
+    views.init_app(app, database_failures=db.FAILURES)
+    cli.init_app(app)
+    command = _command()
+    if command == "run":
+        banner.refuse_port_in_use()
+    if command in (None, "run"):
+        prepare(app)
+    if command == "run":
+        banner.show(app)
+    return app
+
+
+def prepare(app: Flask) -> None:
+    """Bring schema, secret and signing key into being; once, before serving or commanding."""
+    if "foxtrot_keys" in app.extensions:
+        return
+    with app.app_context():
+        schema.migrate_if_sqlite()
+        secret = _secret_key(app)
+        algorithm = tokens.asymmetric_algorithm(app.config["FOXTROT_ALGORITHM"])
+        if schema.is_current():
+            keys.ensure(algorithm, secret)
+        ring = keys.KeyRing(algorithm, secret)
+        app.extensions["foxtrot_keys"] = ring
+        access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
+
+
+def _secret_key(app: Flask) -> SecretKey:
+    setting = app.config["FOXTROT_SECRET_KEY"]
+    if setting is not None:
+        return SecretKey(setting, "FOXTROT_SECRET_KEY")
+    data_dir = Path(app.config["FOXTROT_DATA_DIR"])
+    return secret_key.from_file(data_dir, may_create=not keys.any_stored())
+
+
+def _attach_database(app: Flask) -> None:
+    data_dir = Path(app.config["FOXTROT_DATA_DIR"]).absolute()
+    url = app.config["FOXTROT_DATABASE_URL"]
+    if url.startswith("sqlite:///"):
+        path = data_dir / url.removeprefix("sqlite:///")
+        _make_folder(path.parent)
+        url = f"sqlite:///{path}"
+    _make_folder(data_dir)
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = db.engine_options(url)
+    db.init_app(app)
+    Migrate(app, db.db, directory=str(schema.DIRECTORY))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(f"The data folder {folder} cannot be made: {error}.") from None
+
+
+def _load_hook(name: str | None) -> Callable[..., Any] | None:
+    """Import the operator's claims hook."""
+    if name is None:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        hook = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise config.ConfigError(
+            f"FOXTROT_CLAIMS_HOOK: {name} cannot be loaded: {error}."
+        ) from None
+    if not callable(hook):
+        raise config.ConfigError(f"FOXTROT_CLAIMS_HOOK: {name} is not a function.")
+    return hook  # type: ignore[no-any-return]  # anything callable
+
+
+def _refuse_debug_in_public(app: Flask) -> None:
+    if app.debug and not config.is_loopback_mode(app.config):
+        raise config.ConfigError(
+            "Debug mode lets anybody run code here, and FOXTROT_PUBLIC_URL is public."
+            " Remove FLASK_DEBUG and --debug."
+        )
+
+
+def _set_up_logging() -> None:
+    """Log to standard error, unless somebody set up logging already."""
+    logger = logging.getLogger("foxtrot")
+    if not logger.handlers and not logging.getLogger().handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
+
+
+def _command() -> str | None:
+    """The name of the flask command that builds this app, None under another server."""
+    context = click.get_current_context(silent=True)
+    return context.info_name if context is not None else None
+
+
+def _local_issuer(app: Flask) -> str:
+    """The issuer while no public URL is set: this machine, at the port of `flask run`.
+
+    The port is left in a file for the commands that run beside the server.
+    """
+    note = Path(app.config["FOXTROT_DATA_DIR"]) / "port"
+    context = click.get_current_context(silent=True)
+    port = context.params.get("port") if context is not None else None
+    if port == 0:
+        raise config.ConfigError("Choose a port: with --port 0 nobody knows the issuer's URL.")
+    if port is not None:
+        _make_folder(note.parent)
+        note.write_text(str(port))
+    elif context is not None and note.exists():
+        port = note.read_text().strip()
+    return f"http://localhost:{port or DEFAULT_PORT}"

@@ -1,0 +1,162 @@
+"""The database: one session, one way to write, one type for times.
+
+SQLite takes its write lock when a transaction that writes begins (`BEGIN
+IMMEDIATE`), never half way, so that nothing read in it can be overwritten by
+somebody else; it runs in WAL mode, and a commit that was acknowledged is on the
+disk (`synchronous=FULL`). PostgreSQL needs nothing special.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, Connection, Engine, MetaData, event, text
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+BUSY_SECONDS: Final = 5
+FAILURES: Final = (OperationalError, PoolTimeoutError)
+"""What the database raises when it cannot answer now."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def utcnow() -> datetime:
+    """The time now, aware and in UTC. Rules take it as an argument."""
+    return datetime.now(UTC)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment, kept as a whole number of microseconds since the epoch."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, _dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class Base(DeclarativeBase):
+    """The base of all tables; constraints are named so that migrations can find them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {datetime: UtcTime}
+
+
+db = SQLAlchemy()
+
+
+def init_app(app: Flask) -> None:
+    """Attach the database to *app* and teach SQLite its manners."""
+    db.init_app(app)
+    with app.app_context():
+        if db.engine.dialect.name == "sqlite":
+            event.listen(db.engine, "connect", _set_up_sqlite)
+            event.listen(db.engine, "begin", _begin_sqlite)
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """How the pool of connections behaves: it waits shortly, and drops dead connections."""
+    options: dict[str, Any] = {"pool_timeout": BUSY_SECONDS}
+    if not url.startswith("sqlite"):
+        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": BUSY_SECONDS}}
+    return options
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """Write, all or nothing. Inside another transaction it is part of that one.
+
+    What was read before is read anew inside, under the lock.
+    """
+    session = db.session()
+    if session.info.get("writing"):
+        yield
+        return
+    session.rollback()
+    session.info["writing"] = True
+    try:
+        session.connection(execution_options={"writes": True})
+        yield
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    finally:
+        session.info["writing"] = False
+
+
+def release() -> None:
+    """Give the connection back before work that takes long and needs no database."""
+    if not db.session().info.get("writing"):
+        db.session.rollback()
+
+
+@contextmanager
+def exclusive_connection() -> Iterator[Connection]:
+    """One connection on which nobody else migrates meanwhile.
+
+    SQLite's write lock does that; on PostgreSQL an advisory lock.
+    """
+    with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
+        yield connection
+
+
+def is_ready(engine: Engine | None = None) -> bool:
+    """Say whether the database answers."""
+    try:
+        with (engine or db.engine).connect() as connection:
+            connection.execute(text("SELECT 1"))
+    except (DBAPIError, PoolTimeoutError):
+        return False
+    return True
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite
+    connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    _switch_to_wal(connection)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite does not wait by itself while another process does the same."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,121 @@
+"""Refusals: what the service says no to, each a class with a status and a code.
+
+Rules raise them, the doors turn them into a page or into a problem document
+(RFC 9457). The codes are part of the contract: they do not change.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AppError(Exception):
+    """A refusal. `detail` is for people and never holds a secret."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "invalid_request"
+    detail = "The request cannot be understood."
+
+    def __init__(self, detail: str | None = None) -> None:
+        if detail is not None:
+            self.detail = detail
+        super().__init__(self.detail)
+
+
+class InvalidRequest(AppError):
+    """The request is malformed."""
+
+
+class ValidationFailed(AppError):
+    """The request is well formed, but fields of it are not acceptable."""
+
+    status = 422
+    code = "validation_failed"
+    detail = "Some fields are missing or have values that are not accepted."
+
+    def __init__(self, errors: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class InvalidCredentials(AppError):
+    """Unknown address, wrong password or disabled user: never told apart."""
+
+    status = 401
+    code = "invalid_credentials"
+    detail = "The e-mail address and the password do not match an account."
+
+
+class NotSignedIn(AppError):
+    """No session, or one that has ended."""
+
+    status = 401
+    code = "session_ended"
+    detail = "You are not signed in, or your session has ended. Sign in again."
+
+
+class EmailTaken(AppError):
+    """Somebody has an account with this address already."""
+
+    status = 409
+    code = "email_taken"
+    detail = "An account with this e-mail address exists already. Sign in instead."
+
+
+class RegistrationClosed(AppError):
+    """The operator makes the accounts here."""
+
+    status = 403
+    code = "registration_closed"
+    detail = "Accounts are made by the administrator here. Ask them for one."
+
+
+class InvalidScope(AppError):
+    """More was asked for than the user holds (RFC 6749 section 5.2)."""
+
+    code = "invalid_scope"
+
+
+class InvalidTarget(AppError):
+    """An audience was asked for that does not exist (RFC 8707 section 2)."""
+
+    code = "invalid_target"
+
+
+class CrossOrigin(AppError):
+    """Another site's page tried to act in a person's name."""
+
+    status = 403
+    code = "cross_origin"
+    detail = (
+        "This request comes from another site and was refused to protect you. Open this site's"
+        " own page and try again."
+    )
+
+
+class NotFound(AppError):
+    """There is no such thing, or no longer."""
+
+    status = 404
+    code = "not_found"
+    detail = "There is nothing here."
+
+
+class Misdirected(AppError):
+    """The request was sent to a name that this service does not serve (RFC 9110 15.5.20)."""
+
+    status = 421
+    code = "misdirected_request"
+
+
+class Unavailable(AppError):
+    """Something that this service needs does not answer now."""
+
+    status = 503
+    code = "unavailable"
+    detail = "The service cannot answer at the moment. Try again in a few seconds."
+    retry_after = 5
+
+
+class StartRefused(Exception):
+    """The service must not start like this; the message says why and what to do."""

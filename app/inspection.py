@@ -1,0 +1,114 @@
+"""Look into an access token, and say in plain words whether a service would refuse it.
+
+For `flask tokens inspect`. The verdict is that of the very verifier that
+services use, with this service's keys.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from flask import current_app
+
+from app import sessions, tokens
+from foxtrot import InvalidToken, Token, Verifier
+
+_TIMES: Final = ("iat", "nbf", "exp", "auth_time")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a token says, and what a service says to it."""
+
+    header: dict[str, Any] | None
+    claims: dict[str, Any] | None
+    audience: str
+    reasons: tuple[str, ...]
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report for programs."""
+        return {**asdict(self), "accepted": not self.reasons, "reasons": list(self.reasons)}
+
+    def as_text(self) -> str:
+        """The report for people."""
+        lines = []
+        for title, members in (("Header", self.header), ("Claims", self.claims)):
+            lines.append(f"{title}:")
+            if members is None:
+                lines.append("  cannot be read")
+            else:
+                lines += [_line(name, value) for name, value in members.items()]
+        return "\n".join([*lines, "", self.verdict])
+
+
+def inspect(text: str, audience: str | None = None) -> Report:
+    """Judge a token as the service *audience* would, and as this one's own API would."""
+    header, claims = _peek(text)
+    audience = audience or _first_audience(claims)
+    try:
+        token = _verifier(audience).verify(text)
+    except InvalidToken as error:
+        verdict = f"The service {audience!r} would refuse it ({error.reason}): {error.detail}"
+        also = ", ".join(error.reasons[1:])
+        verdict += f" It would also be refused for: {also}." if also else ""
+        return Report(header, claims, audience, error.reasons, verdict)
+    return Report(header, claims, audience, (), _praise(token, audience))
+
+
+def _praise(token: Token, audience: str) -> str:
+    until = _moment(token.expires_at)
+    return f"The service {audience!r} would accept it for {token.subject}, until {until}."
+
+
+class _Sessions:
+    """The status that the own API asks for, too."""
+
+    def ended(self, token: Token) -> bool:
+        sid = token.session_id
+        return sid is None or sessions.by_public_id(sid, token.subject) is None
+
+
+def _verifier(audience: str) -> Verifier:
+    ring = current_app.extensions["foxtrot_keys"]
+    shared = current_app.config["FOXTROT_SHARED_SECRET"]
+    sources = tokens.own_key_sources(ring, shared)
+    return Verifier(tokens.issuer(), audience, keys=sources, status=_Sessions(), remember=0)
+
+
+def _first_audience(claims: dict[str, Any] | None) -> str:
+    named = (claims or {}).get("aud")
+    first = named[0] if isinstance(named, list) and named else named
+    return first if isinstance(first, str) and first else tokens.issuer()
+
+
+def _peek(text: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Decode header and claims without believing them."""
+    header, _, rest = text.partition(".")
+    return _decoded(header), _decoded(rest.partition(".")[0])
+
+
+def _decoded(segment: str) -> dict[str, Any] | None:
+    try:
+        members = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return members if isinstance(members, dict) else None
+
+
+def _line(name: str, value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=True)
+    if name in _TIMES and isinstance(value, int | float):
+        shown += f"  ({_moment(value)})"
+    return f"  {name:<10} {shown}"
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return "no time"

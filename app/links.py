@@ -1,0 +1,100 @@
+"""One-time links: a secret for one purpose, good once, for half an hour.
+
+`setup` makes the first administrator, `reset` lets a user choose a new password.
+Only the hash of the secret is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, ForeignKey, Row, and_, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, db, transaction, utcnow
+from app.errors import NotFound
+from app.ids import digest, new_secret
+from app.users import User
+
+SETUP: Final = "setup"
+RESET: Final = "reset"
+LIFETIME: Final = timedelta(minutes=30)
+
+
+class OneTimeLink(Base):
+    """A link that was handed out. `purpose` is part of every look-up."""
+
+    __tablename__ = "one_time_links"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    purpose: Mapped[str]
+    secret_hash: Mapped[str] = mapped_column(unique=True)
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+def make(purpose: str, user: User | None = None, now: datetime | None = None) -> str:
+    """Make a link and give its secret, the only time it is ever seen.
+
+    Earlier unused links of the same purpose and user die.
+    """
+    now = now or utcnow()
+    secret = new_secret()
+    user_id = user.id if user else None
+    with transaction():
+        db.session.execute(
+            update(OneTimeLink)
+            .where(OneTimeLink.purpose == purpose, OneTimeLink.user_id.is_(user_id))
+            .where(OneTimeLink.used_at.is_(None))
+            .values(used_at=now)
+        )
+        db.session.add(
+            OneTimeLink(
+                purpose=purpose,
+                secret_hash=digest(secret),
+                user_id=user_id,
+                expires_at=now + LIFETIME,
+            )
+        )
+    return secret
+
+
+def check(purpose: str, secret: str, now: datetime | None = None) -> int | None:
+    """Make sure that a link is good, and give the row id of the user it was made for.
+
+    :raises NotFound: unknown, used, expired, or for another purpose.
+    """
+    query = select(OneTimeLink.user_id).where(_is_good(purpose, secret, now or utcnow()))
+    return _only_row(db.session.execute(query).first())
+
+
+def redeem(purpose: str, secret: str, now: datetime | None = None) -> int | None:
+    """Use a link up, and give the row id of the user it was made for.
+
+    One conditional update decides: of many at once one wins.
+
+    :raises NotFound: unknown, used, expired, or for another purpose.
+    """
+    now = now or utcnow()
+    claim = update(OneTimeLink).where(_is_good(purpose, secret, now)).values(used_at=now)
+    with transaction():
+        return _only_row(db.session.execute(claim.returning(OneTimeLink.user_id)).first())
+
+
+def _is_good(purpose: str, secret: str, now: datetime) -> ColumnElement[bool]:
+    return and_(
+        OneTimeLink.secret_hash == digest(secret),
+        OneTimeLink.purpose == purpose,
+        OneTimeLink.used_at.is_(None),
+        OneTimeLink.expires_at > now,
+    )
+
+
+def _only_row(row: Row[int | None] | None) -> int | None:
+    if row is None:
+        raise NotFound("This link is not valid any more. Ask for a new one.")
+    return row[0]

@@ -1,0 +1,59 @@
+// What forms gain where JavaScript runs: a password can be shown, and a new one
+// is judged while it is being typed. Everything works without this file.
+
+for (const input of document.querySelectorAll("input[type=password]")) {
+  addShowButton(input);
+  if ("advice" in input.dataset) giveAdvice(input);
+}
+
+function addShowButton(input) {
+  const entry = document.createElement("div");
+  entry.className = "entry";
+  input.replaceWith(entry);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Show";
+  button.setAttribute("aria-label", "Show the password");
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => {
+    const shown = input.type === "password";
+    input.type = shown ? "text" : "password";
+    button.textContent = shown ? "Hide" : "Show";
+    button.setAttribute("aria-pressed", String(shown));
+  });
+  input.form.addEventListener("submit", () => { input.type = "password"; });
+  entry.append(input, button);
+  if (input.autofocus) input.focus();
+}
+
+function giveAdvice(input) {
+  const place = document.getElementById("password-advice");
+  let pause;
+  let asked = 0;
+  input.addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(() => ask(++asked), 350);
+  });
+
+  async function ask(turn) {
+    if (!input.value) return tell("", false);
+    const email = document.getElementById("email")?.value ?? "";
+    try {
+      const response = await fetch("/auth/password-advice", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ email, password: input.value }),
+      });
+      if (!response.ok || turn !== asked) return;
+      const verdict = await response.json();
+      tell(verdict.acceptable ? "That is a good password." : verdict.advice.join(" "), verdict.acceptable);
+    } catch {
+      tell("", false); // advice is a courtesy: the form says the same when it is sent
+    }
+  }
+
+  function tell(text, good) {
+    place.textContent = text;
+    place.classList.toggle("good", good);
+  }
+}

@@ -1,0 +1,259 @@
+"""Users: who they are, what they may do, and how they prove it.
+
+Leaves sign-in sessions to `sessions` and hashing to `passwords`. An address is
+kept as it was typed and, folded, as the unique key; folding is done here, never
+by the database, because databases fold differently.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from email_validator import EmailNotValidError, validate_email
+from flask import current_app
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app import passwords
+from app.db import Base, db, release, transaction, utcnow
+from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
+from app.ids import new_id
+
+ADMIN: Final = "admin"
+ACCOUNT: Final = "account"
+MAX_EMAIL_CHARACTERS: Final = 254
+PAGE: Final = 100
+
+
+class User(Base):
+    """A person with an account. `public_id` is the `sub` of tokens and is never reused."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    public_id: Mapped[str] = mapped_column(unique=True)
+    email: Mapped[str]
+    email_key: Mapped[str] = mapped_column(unique=True)
+    email_verified_at: Mapped[datetime | None]
+    password_hash: Mapped[str]
+    password_changed_at: Mapped[datetime]
+    own_scopes: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+    def __repr__(self) -> str:
+        return f"<User {self.public_id}>"
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """All scopes this user holds: `account`, everybody's and their own."""
+        everybodys = current_app.config["FOXTROT_DEFAULT_SCOPES"]
+        return frozenset({ACCOUNT, *everybodys, *self.own_scopes.split()})
+
+
+def create(
+    email: str, password: str, *, scopes: Iterable[str] = (), now: datetime | None = None
+) -> User:
+    """Make a user.
+
+    :raises ValidationFailed: the address or the password is not acceptable.
+    :raises EmailTaken: somebody has this address.
+    """
+    user = prepare(email, password, scopes=scopes, now=now)
+    save(user)
+    return user
+
+
+def prepare(
+    email: str, password: str, *, scopes: Iterable[str] = (), now: datetime | None = None
+) -> User:
+    """Do what takes long about a new user, outside any transaction; `save` does the rest."""
+    now = now or utcnow()
+    address, key = _checked_address(email)
+    if by_email(address) is not None:
+        raise EmailTaken
+    return User(
+        public_id=new_id("u"),
+        email=address,
+        email_key=key,
+        password_hash=new_hash(password, address),
+        password_changed_at=now,
+        own_scopes=" ".join(sorted(set(scopes))),
+        created_at=now,
+    )
+
+
+def save(user: User) -> None:
+    """Write a new user.
+
+    :raises EmailTaken: somebody was faster.
+    """
+    try:
+        with transaction():
+            db.session.add(user)
+            db.session.flush()
+    except IntegrityError:
+        raise EmailTaken from None
+
+
+def authenticate(email: str, password: str) -> User:
+    """Give the user whose address and password these are.
+
+    Costs the same and raises the same for an unknown address, a wrong password
+    and a disabled user.
+
+    :raises InvalidCredentials: they are nobody's.
+    """
+    user = by_email(email)
+    user_id, stored = (user.id, user.password_hash) if user else (None, None)
+    enabled = user is not None and user.disabled_at is None
+    release()
+    matches = passwords.verify(stored, password, _method())
+    if not matches or not enabled or stored is None:
+        raise InvalidCredentials
+    if passwords.needs_rehash(stored, _method()):
+        _renew_hash(user_id, stored, password)
+    found = db.session.get(User, user_id)
+    if found is None or found.disabled_at is not None:
+        raise InvalidCredentials
+    return found
+
+
+def by_email(email: str) -> User | None:
+    """Find a user by address, however it is spelled."""
+    key = fold_email(email)
+    return (key and db.session.scalar(select(User).where(User.email_key == key))) or None
+
+
+def by_public_id(public_id: str) -> User | None:
+    """Find a user by the id that tokens carry."""
+    return db.session.scalar(select(User).where(User.public_id == public_id))
+
+
+def everybody() -> Iterator[User]:
+    """All users, in the order in which they were made, read a page at a time."""
+    after = 0
+    query = select(User).order_by(User.id).limit(PAGE)
+    while page := db.session.scalars(query.where(User.id > after)).all():
+        yield from page
+        after = page[-1].id
+
+
+def is_scope(text: str) -> bool:
+    """Say whether a text can be a scope (RFC 6749 section 3.3)."""
+    return bool(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}", text))
+
+
+def any_admin() -> bool:
+    """Say whether an enabled user holds the scope `admin`."""
+    query = select(User.own_scopes).where(User.own_scopes != "", User.disabled_at.is_(None))
+    return any(ADMIN in scopes.split() for scopes in db.session.scalars(query))
+
+
+def set_password(user: User, password: str, now: datetime | None = None) -> None:
+    """Give a user a new password.
+
+    :raises ValidationFailed: it is not acceptable.
+    """
+    adopt_hash(user, new_hash(password, user.email), now)
+
+
+def new_hash(password: str, email: str) -> str:
+    """Judge and hash a new password.
+
+    :raises ValidationFailed: it is not acceptable.
+    """
+    advice = password_advice(password, email)
+    if advice:
+        raise ValidationFailed({"password": advice})
+    release()
+    return passwords.hash_password(password, _method())
+
+
+def adopt_hash(user: User, hashed: str, now: datetime | None = None) -> None:
+    """Make a hash the user's, which ends what the old password could do."""
+    with transaction():
+        user.password_hash = hashed
+        user.password_changed_at = now or utcnow()
+
+
+def set_scopes(user: User, scopes: Iterable[str]) -> None:
+    """Replace the scopes that a user holds besides everybody's."""
+    with transaction():
+        user.own_scopes = " ".join(sorted(set(scopes)))
+
+
+def disable(user: User, now: datetime | None = None) -> None:
+    """Keep a user out, at once, until `enable`."""
+    with transaction():
+        user.disabled_at = user.disabled_at or now or utcnow()
+
+
+def enable(user: User) -> None:
+    """Let a disabled user in again."""
+    with transaction():
+        user.disabled_at = None
+
+
+def delete(user: User) -> None:
+    """Remove a user and everything that is theirs. The id is never given again."""
+    with transaction():
+        db.session.delete(user)
+
+
+def password_advice(password: str, email: str = "") -> list[str]:
+    """What keeps a new password from being accepted, in words for the person."""
+    return passwords.weaknesses(
+        password,
+        min_length=current_app.config["FOXTROT_PASSWORD_MIN_LENGTH"],
+        context=_context_words(email),
+    )
+
+
+def fold_email(email: str) -> str | None:
+    """The unique key of an address, or None for what is no address."""
+    try:
+        return _checked_address(email)[1]
+    except ValidationFailed:
+        return None
+
+
+def _checked_address(email: str) -> tuple[str, str]:
+    """The address as typed, and folded.
+
+    :raises ValidationFailed: it is not an e-mail address.
+    """
+    typed = email.strip(" ")
+    try:
+        if len(typed) > MAX_EMAIL_CHARACTERS:
+            raise EmailNotValidError
+        normal = validate_email(typed, check_deliverability=False).normalized
+        normal.encode("utf-8")
+    except (EmailNotValidError, UnicodeError):
+        message = "Enter an e-mail address such as ann@example.com."
+        raise ValidationFailed({"email": [message]}) from None
+    return typed, unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", normal).casefold())
+
+
+def _context_words(email: str) -> list[str]:
+    name, _, domain = email.casefold().partition("@")
+    words = [email, name, *domain.split("."), current_app.config["FOXTROT_SITE_NAME"]]
+    return [word[:64] for word in words if word]
+
+
+def _renew_hash(user_id: int | None, stored: str, password: str) -> None:
+    """Hash anew by the current parameters, unless the password changed meanwhile."""
+    hashed = passwords.hash_password(password, _method())
+    with transaction():
+        user = db.session.get(User, user_id)
+        if user is not None and user.password_hash == stored:
+            user.password_hash = hashed
+
+
+def _method() -> str:
+    return str(current_app.config["FOXTROT_PASSWORD_HASH"])

@@ -1,0 +1,144 @@
+"""The doors: HTTP in and HTTP out.
+
+Lists the blueprints, and says what every answer has in common: refusals become
+a page or a problem document (RFC 9457), and headers keep browsers careful.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from flask import Flask, Response, current_app, jsonify, render_template, request
+from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.http import HTTP_STATUS_CODES
+
+from app.errors import AppError, Unavailable, ValidationFailed
+from app.views import account, api, auth, browser, pages, wellknown
+from app.views.access import public
+from app.views.contract import PROBLEM
+
+BLUEPRINTS: Final = (
+    pages.blueprint,
+    account.blueprint,
+    auth.blueprint,
+    api.blueprint,
+    wellknown.blueprint,
+)
+
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "object-src 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+
+_HTML_PAGES: Final = frozenset({"pages", "account"})
+_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/")
+_CODES: Final = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
+    431: "headers_too_large",
+    500: "internal_error",
+}
+
+_log = logging.getLogger("foxtrot.app")
+
+
+def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None:
+    """Attach all doors, and what they have in common."""
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    public(app.view_functions["static"])
+    app.before_request(browser.require_served_host)
+    app.after_request(_add_security_headers)
+    app.register_error_handler(AppError, _refuse)
+    app.register_error_handler(HTTPException, _refuse_http)
+    for failure in database_failures:
+        app.register_error_handler(failure, _refuse_for_database)
+
+
+def _refuse(refusal: AppError) -> Response:
+    members: dict[str, Any] = {}
+    if isinstance(refusal, ValidationFailed):
+        members["errors"] = [
+            {"field": field, "message": message}
+            for field, messages in refusal.errors.items()
+            for message in messages
+        ]
+    response = _say(refusal.status, refusal.code, refusal.detail, members)
+    if isinstance(refusal, Unavailable):
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
+
+
+def _refuse_http(error: HTTPException) -> Response:
+    """Answer what werkzeug refuses, and what failed (500), like everything else."""
+    status = error.code or 500
+    if status < 400:
+        return error.get_response()  # type: ignore[return-value]  # a redirect of the router
+    if isinstance(error, InternalServerError):
+        detail = "Something failed here. It was written down; try again later."
+    else:
+        detail = error.description or HTTP_STATUS_CODES.get(status, "")
+    response = _say(status, _CODES.get(status, f"http_{status}"), detail, {})
+    for name, value in error.get_headers(request.environ):
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _refuse_for_database(error: Exception) -> Response:
+    _log.error("The database does not answer: %s", type(error).__name__)
+    return _refuse(Unavailable())
+
+
+def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Response:
+    """A page for a person, a problem document for a program."""
+    title = HTTP_STATUS_CODES.get(status, "Error")
+    if _wants_page():
+        page = render_template("error.html", status=status, title=title, detail=detail)
+        response = current_app.make_response((page, status))
+    else:
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        response = jsonify({**problem, "code": code, **members})
+        response.status_code, response.content_type = status, PROBLEM
+    if status == 401:
+        realm = current_app.config["FOXTROT_SITE_NAME"].replace('"', "")
+        response.headers["WWW-Authenticate"] = f'Bearer realm="{realm}"'
+    return response
+
+
+def _wants_page() -> bool:
+    if request.blueprint in _HTML_PAGES:
+        return True
+    if request.blueprint is not None or request.path.startswith(
+        ("/auth/", "/api/", "/.well-known/")
+    ):
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def _add_security_headers(response: Response) -> Response:
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("X-Frame-Options", "DENY")
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    if request.endpoint != "static":
+        headers.setdefault("Cache-Control", "no-store")
+    if current_app.config["ISSUER"].startswith("https://"):
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    return response

@@ -1,0 +1,146 @@
+"""What is particular to browsers: the cookie, where a request came from, where to go next."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+from werkzeug.wrappers import Response
+
+from app import sessions
+from app.errors import CrossOrigin, Misdirected
+from app.sessions import Client, LoginSession
+
+R = TypeVar("R", bound=Response)
+
+_COOKIE: Final = "foxtrot_session"
+_LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]")
+
+
+def client() -> Client:
+    """From where this request comes."""
+    return Client(request.remote_addr or "", request.user_agent.string)
+
+
+def current_session() -> LoginSession | None:
+    """The live session of this request's cookie; looked up once a request."""
+    if "browser_session" not in g:
+        secret = request.cookies.get(_cookie_name(), "")
+        g.browser_session = sessions.by_secret(secret) if secret else None
+    session: LoginSession | None = g.browser_session
+    return session
+
+
+def has_cookie() -> bool:
+    """Say whether the request carries our cookie, good or not."""
+    return _cookie_name() in request.cookies
+
+
+def begin(response: R, session: LoginSession, secret: str) -> R:
+    """Hand the browser its cookie; a session that it had before ends."""
+    _end_current()
+    response.set_cookie(
+        _cookie_name(),
+        secret,
+        max_age=current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"],
+        secure=_is_https(),
+        httponly=True,
+        samesite="Lax",
+        path="/",
+    )
+    g.browser_session = session
+    return response
+
+
+def end(response: R) -> R:
+    """End the session of this request's cookie, if there is one, and take the cookie away."""
+    _end_current()
+    response.delete_cookie(
+        _cookie_name(), secure=_is_https(), httponly=True, samesite="Lax", path="/"
+    )
+    return response
+
+
+def require_own_origin() -> None:
+    """Refuse a request that another site's page makes in a person's name.
+
+    `Origin` decides; without one, `Sec-Fetch-Site`. Both are set by the browser
+    and out of a page's reach. What sends neither is no browser of our pages.
+
+    :raises CrossOrigin: it does not come from this site.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        is_own = request.headers.get("Sec-Fetch-Site") == "same-origin"
+    else:
+        is_own = _is_own_origin(origin)
+    if not is_own:
+        raise CrossOrigin
+
+
+def require_served_host() -> None:
+    """While no public URL is set, serve this machine alone, at any loopback name.
+
+    :raises Misdirected: the request names another host, or the port is not the issuer's.
+    """
+    if current_app.config["FOXTROT_PUBLIC_URL"] is not None:
+        return
+    host = re.sub(r":\d*$", "", request.headers.get("Host", "").lower())
+    if not _LOOPBACK.fullmatch(host):
+        raise Misdirected(
+            "This service answers only at localhost until FOXTROT_PUBLIC_URL is set to the URL"
+            " at which people reach it."
+        )
+    if request.environ.get("SERVER_PORT") != str(_own_port()):
+        raise Misdirected(
+            f"This server does not listen on port {_own_port()}, which its tokens name."
+            " Set FOXTROT_PUBLIC_URL to the URL at which it is reached."
+        )
+
+
+def safe_next(target: str | None) -> str | None:
+    """A path of our own site to go on to, or None for anything else.
+
+    Judged as a browser would: a backslash is a slash, and tabs and line breaks
+    within a URL vanish, so whatever has either is refused.
+    """
+    if not target or not target.startswith("/") or target.startswith("//"):
+        return None
+    if re.search(r"[\x00-\x20\x7f\\]", target) or len(target) > 2000:
+        return None
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
+    return None if parts.scheme or parts.netloc else target
+
+
+def _end_current() -> None:
+    session = current_session()
+    if session is not None:
+        sessions.end(session)
+    g.browser_session = None
+
+
+def _is_own_origin(origin: str) -> bool:
+    public_url = current_app.config["FOXTROT_PUBLIC_URL"]
+    if public_url is not None:
+        return bool(origin == public_url)
+    match = re.fullmatch(r"http://(\[[0-9a-f:]+\]|[^/:\[\]]+)(?::(\d{1,5}))?", origin)
+    if match is None or not _LOOPBACK.fullmatch(match[1]):
+        return False
+    return int(match[2] or 80) == _own_port()
+
+
+def _own_port() -> int:
+    return urlsplit(current_app.config["ISSUER"]).port or 80
+
+
+def _is_https() -> bool:
+    return str(current_app.config["ISSUER"]).startswith("https://")
+
+
+def _cookie_name() -> str:
+    return f"__Host-{_COOKIE}" if _is_https() else _COOKIE

@@ -1,0 +1,279 @@
+"""The one thin layer between JSON and the views: validates input, writes OpenAPI 3.1.
+
+`@operation(…)` states what a JSON view takes, answers and refuses. The body is
+read strictly and handed to the view as a checked model; what the view returns
+becomes the answer. `document` collects all statements of an app.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final
+
+from flask import Flask, Response, make_response, request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from app.errors import AppError, InvalidRequest, ValidationFailed
+
+View = Callable[..., Any]
+
+PROBLEM: Final = "application/problem+json"
+
+
+class Body(BaseModel):
+    """What a request may say: nothing beyond the fields named, and no type guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Answer(BaseModel):
+    """What an answer says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a JSON view promises."""
+
+    summary: str
+    body: type[Body] | None
+    answer: type[Answer] | None
+    status: int
+    refusals: tuple[type[AppError], ...]
+    media_type: str
+
+
+def operation(
+    summary: str,
+    *,
+    body: type[Body] | None = None,
+    answer: type[Answer] | None = None,
+    status: int = 200,
+    refusals: tuple[type[AppError], ...] = (),
+    media_type: str = "application/json",
+) -> Callable[[View], View]:
+    """State what a view takes and answers; see `Operation`.
+
+    The view's first argument is the checked body, where there is one. It returns
+    an `Answer`, a dict, None for an empty answer, or a whole response.
+    """
+    promise = Operation(summary, body, answer, status, refusals, media_type)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Response:
+            given = (read_body(body),) if body is not None else ()
+            return _respond(view(*given, *args, **kwargs), promise)
+
+        checked.operation = promise  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def read_body(model: type[Body]) -> Body:
+    """Read the JSON body of the request into a model.
+
+    :raises UnsupportedMediaType: it is not announced as JSON.
+    :raises InvalidRequest: it is not one JSON object (RFC 8259), or says a thing twice.
+    :raises ValidationFailed: fields are missing, unknown or of a wrong type.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
+    members = _parse(request.get_data(cache=False))
+    try:
+        return model.model_validate(members)
+    except ValidationError as error:
+        raise ValidationFailed(_messages(error)) from None
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        text = raw.decode("utf-8")
+        members = _DECODER.decode(text)
+        json.dumps(members, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+    except _Duplicate as error:
+        raise InvalidRequest(f"The body has the member {str(error)!r} twice.") from None
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not well-formed JSON in UTF-8.") from None
+    if not isinstance(members, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    if _has_nul(members):
+        raise InvalidRequest("The body has a NUL character in a text.")
+    return members
+
+
+class _Duplicate(ValueError):
+    """A JSON object has two members of one name."""
+
+
+def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Duplicate(next(name for name in names if names.count(name) > 1)[:50])
+    return members
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_unique_members, parse_constant=_refuse_constant
+)
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(_has_nul(part) for part in value)
+
+
+def _messages(error: ValidationError) -> dict[str, list[str]]:
+    """What is wrong, by field; never what was sent."""
+    messages: dict[str, list[str]] = {}
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    for detail in details:
+        field = ".".join(str(part) for part in detail["loc"])[:100]
+        text = "This field is not known." if detail["type"] == "extra_forbidden" else detail["msg"]
+        messages.setdefault(field, []).append(text)
+    return messages
+
+
+def _respond(result: Any, promise: Operation) -> Response:
+    if result is None:
+        return Response(status=promise.status)
+    if isinstance(result, Answer):
+        result = result.model_dump(exclude_none=True)
+    response: Response = make_response(result)
+    if response.status_code == 200:
+        response.status_code = promise.status
+    if promise.media_type != "application/json":
+        response.content_type = promise.media_type
+    return response
+
+
+# The document
+
+
+def document(app: Flask, title: str, server: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of all operations of *app*."""
+    schemas: dict[str, Any] = {"Problem": _PROBLEM_SCHEMA}
+    paths: dict[str, Any] = {}
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions[rule.endpoint]
+        promise = getattr(view, "operation", None)
+        if promise is None:
+            continue
+        path = paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            path[method.lower()] = _describe(rule.endpoint, view, promise, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": "1"},
+        "servers": [{"url": server}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            },
+        },
+    }
+
+
+def _describe(
+    endpoint: str, view: View, promise: Operation, schemas: dict[str, Any]
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": endpoint.replace(".", "_"),
+        "tags": [endpoint.partition(".")[0]],
+        "summary": promise.summary,
+        "responses": _responses(view, promise, schemas),
+    }
+    if promise.body is not None:
+        schema = _reference(promise.body, schemas)
+        described["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    if _is_guarded(view):
+        described["security"] = [{"bearer": []}]
+    return described
+
+
+def _responses(view: View, promise: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": "Success"}
+    if promise.answer is not None:
+        schema = _reference(promise.answer, schemas)
+        success["content"] = {promise.media_type: {"schema": schema}}
+    responses = {str(promise.status): success}
+    for status, codes in sorted(_refusals(view, promise).items()):
+        responses[str(status)] = {
+            "description": " or ".join(f"`{code}`" for code in sorted(codes)),
+            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    return responses
+
+
+def _refusals(view: View, promise: Operation) -> dict[int, set[str]]:
+    """The refusals that a view names, and those that follow from what it is."""
+    refusals: dict[int, set[str]] = {421: {"misdirected_request"}, 503: {"unavailable"}}
+    pairs = [(refusal.status, refusal.code) for refusal in promise.refusals]
+    if promise.body is not None:
+        pairs += [
+            (400, "invalid_request"),
+            (413, "content_too_large"),
+            (415, "unsupported_media_type"),
+            (422, "validation_failed"),
+        ]
+    if _is_guarded(view):
+        pairs += [(400, "invalid_request"), (401, "invalid_token"), (403, "insufficient_scope")]
+    for status, code in pairs:
+        refusals.setdefault(status, set()).add(code)
+    return refusals
+
+
+def _is_guarded(view: View) -> bool:
+    return getattr(view, "access", None) not in ("public", "login")
+
+
+def _reference(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, str]:
+    """Put a model's schema among the components, and point at it."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas[model.__name__] = schema
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+_PROBLEM_SCHEMA: Final = {
+    "type": "object",
+    "description": "Problem details (RFC 9457) with a `code` that does not change.",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string"},
+        "reason": {"type": "string", "description": "Why a token was refused."},
+        "scope": {"type": "string", "description": "The scopes that were missing."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}

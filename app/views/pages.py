@@ -1,0 +1,133 @@
+"""Blueprint `pages`: HTML for somebody who is not signed in yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app import links, login, sessions
+from app.errors import AppError, EmailTaken, InvalidCredentials, ValidationFailed
+from app.sessions import LoginSession
+from app.views import browser
+from app.views.access import public
+
+blueprint = Blueprint("pages", __name__)
+
+
+@blueprint.before_request
+def refuse_foreign_posts() -> None:
+    if request.method == "POST":
+        browser.require_own_origin()
+
+
+@blueprint.get("/")
+@public
+def index() -> Response:
+    signed_in = browser.current_session() is not None
+    return redirect(url_for("account.show" if signed_in else "pages.log_in"), 303)
+
+
+@blueprint.get("/login")
+@public
+def log_in() -> Response:
+    if browser.current_session() is not None:
+        return redirect(_next(), 303)
+    return _page("login.html")
+
+
+@blueprint.post("/login")
+@public
+def log_in_submitted() -> Response:
+    email, password = _field("email"), _field("password")
+    try:
+        session, secret = login.with_password(email, password, browser.client(), with_secret=True)
+    except InvalidCredentials as refusal:
+        return _page("login.html", refusal)
+    return _welcome(session, secret)
+
+
+@blueprint.get("/register")
+@public
+def register() -> Response:
+    return _page("register.html", status=200 if login.registration_is_open() else 403)
+
+
+@blueprint.post("/register")
+@public
+def register_submitted() -> Response:
+    email, password = _field("email"), _field("password")
+    try:
+        user = login.register(email, password)
+    except (ValidationFailed, EmailTaken) as refusal:
+        return _page("register.html", refusal)
+    return _welcome(*sessions.start(user, browser.client(), with_secret=True))
+
+
+@blueprint.get("/setup")
+@public
+def set_up() -> Response:
+    login.check_setup(request.args.get("token", ""))
+    return _page("setup.html")
+
+
+@blueprint.post("/setup")
+@public
+def set_up_submitted() -> Response:
+    token, email, password = _field("token"), _field("email"), _field("password")
+    try:
+        session, secret = login.set_up(token, email, password, browser.client())
+    except (ValidationFailed, EmailTaken) as refusal:
+        return _page("setup.html", refusal)
+    return _welcome(session, secret)
+
+
+@blueprint.get("/reset")
+@public
+def reset_password() -> Response:
+    links.check(links.RESET, request.args.get("token", ""))
+    return _page("reset.html")
+
+
+@blueprint.post("/reset")
+@public
+def reset_password_submitted() -> Response:
+    try:
+        login.reset_password(_field("token"), _field("password"))
+    except ValidationFailed as refusal:
+        return _page("reset.html", refusal)
+    return redirect(url_for("pages.log_in"), 303)
+
+
+@blueprint.post("/logout")
+@public
+def log_out() -> Response:
+    return browser.end(redirect(url_for("pages.log_in"), 303))
+
+
+def _welcome(session: LoginSession, secret: str | None) -> Response:
+    return browser.begin(redirect(_next(), 303), session, secret or "")
+
+
+def _next() -> str:
+    target = request.form.get("next") or request.args.get("next")
+    return browser.safe_next(target) or url_for("account.show")
+
+
+def _field(name: str) -> str:
+    """A text of the submitted form; what no text field can hold is refused by the rules."""
+    return request.form.get(name, "")
+
+
+def _page(template: str, refusal: AppError | None = None, status: int = 200) -> Response:
+    """Show a form, again if need be with what was wrong and what was typed."""
+    shown: dict[str, Any] = {
+        "email": _field("email"),
+        "next": browser.safe_next(request.values.get("next")),
+        "token": request.values.get("token", ""),
+        "registration_is_open": login.registration_is_open(),
+        "refusal": refusal,
+        "errors": refusal.errors if isinstance(refusal, ValidationFailed) else {},
+    }
+    return make_response(render_template(template, **shown), refusal.status if refusal else status)

@@ -1,0 +1,100 @@
+"""Blueprint `wellknown`: what machines read about this service; keys, metadata, health, API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, render_template
+
+from app import schema, tokens
+from app.errors import Unavailable
+from app.views.access import public
+from app.views.contract import Answer, document, operation
+
+blueprint = Blueprint("wellknown", __name__)
+
+CACHEABLE = "public, max-age=300"
+
+
+class JWKSetAnswer(Answer):
+    """RFC 7517 section 5."""
+
+    keys: list[dict[str, str]]
+
+
+class MetadataAnswer(Answer):
+    """RFC 8414 section 2."""
+
+    issuer: str
+    jwks_uri: str | None = None
+    scopes_supported: list[str]
+    response_types_supported: list[str]
+    grant_types_supported: list[str]
+    service_documentation: str
+
+
+class HealthAnswer(Answer):
+    status: str
+
+
+@blueprint.get("/.well-known/jwks.json")
+@public
+@operation(
+    "The public keys that verify access tokens",
+    answer=JWKSetAnswer,
+    media_type="application/jwk-set+json",
+)
+def jwks() -> Response:
+    return _cacheable({"keys": tokens.published_keys()})
+
+
+@blueprint.get("/.well-known/oauth-authorization-server")
+@public
+@operation("What this issuer is and where its keys are", answer=MetadataAnswer)
+def metadata() -> Response:
+    issuer = tokens.issuer()
+    members = {
+        "issuer": issuer,
+        "scopes_supported": list(current_app.config["FOXTROT_DEFAULT_SCOPES"]),
+        "response_types_supported": [],
+        "grant_types_supported": [],
+        "service_documentation": f"{issuer}/docs",
+    }
+    if tokens.publishes_keys():
+        members["jwks_uri"] = f"{issuer}/.well-known/jwks.json"
+    return _cacheable(members)
+
+
+@blueprint.get("/healthz")
+@public
+@operation("Whether the process is alive", answer=HealthAnswer)
+def healthz() -> HealthAnswer:
+    return HealthAnswer(status="alive")
+
+
+@blueprint.get("/readyz")
+@public
+@operation("Whether requests can be answered: database and schema", answer=HealthAnswer)
+def readyz() -> HealthAnswer:
+    if not schema.is_current():
+        raise Unavailable("The database schema is behind or ahead. Run: flask db upgrade")
+    return HealthAnswer(status="ready")
+
+
+@blueprint.get("/openapi.json")
+@public
+def openapi() -> Response:
+    title = f"{current_app.config['FOXTROT_SITE_NAME']} API"
+    return jsonify(document(current_app, title, tokens.issuer()))
+
+
+@blueprint.get("/docs")
+@public
+def docs() -> str:
+    return render_template("docs.html")
+
+
+def _cacheable(members: dict[str, Any]) -> Response:
+    response = jsonify(members)
+    response.headers["Cache-Control"] = CACHEABLE
+    return response

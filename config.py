@@ -1,0 +1,393 @@
+"""Every setting of the login service: its name, type, default and meaning.
+
+`load` reads them once, from a mapping of environment variables, and refuses
+what it does not understand with the setting's name and what was expected. The
+`.env.example` and the table in the docs are made from `SETTINGS`
+(`flask config example`, `flask config table`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from foxtrot.errors import WeakKey
+from foxtrot.jwk import refuse_weak_secret
+
+ROOT: Final = Path(__file__).resolve().parent
+PREFIX: Final = "FOXTROT_"
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+
+class ConfigError(Exception):
+    """A setting is missing, unknown or has a value that makes no sense."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `cast` turns its text into a value or raises ValueError."""
+
+    name: str
+    cast: Callable[[str], Any]
+    default: str | None
+    help: str
+    secret: bool = False
+
+
+def environment() -> dict[str, str]:
+    """The process environment, over what the file `.env` beside this one says."""
+    from_file = {name: value or "" for name, value in dotenv_values(ROOT / ".env").items()}
+    return {**from_file, **os.environ}
+
+
+def load(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read all settings; the keys are the full names.
+
+    :raises ConfigError: naming the setting, what was wrong and what was expected.
+    """
+    _refuse_unknown(environ)
+    settings = {setting.name: _read(setting, environ) for setting in SETTINGS}
+    _check_together(settings)
+    return settings
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {setting.name for setting in SETTINGS}
+    known |= {f"{setting.name}_FILE" for setting in SETTINGS if setting.secret}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigError(
+                f"{name} is not a setting. `flask config show` lists those that exist."
+            )
+
+
+def _read(setting: Setting, environ: Mapping[str, str]) -> Any:
+    text = _text_of(setting, environ)
+    if text is None:
+        return None
+    if not text.strip():
+        raise ConfigError(f"{setting.name} is empty. Give it a value or remove it.")
+    try:
+        return setting.cast(text)
+    except WeakKey as error:
+        raise ConfigError(f"{setting.name} is refused: {error}") from None
+    except ValueError as error:
+        shown = "its value" if setting.secret else repr(text)
+        raise ConfigError(f"{setting.name}: {shown} is refused; expected {error}.") from None
+
+
+def _text_of(setting: Setting, environ: Mapping[str, str]) -> str | None:
+    """The setting's text, from the variable or from the file that `…_FILE` names."""
+    text = environ.get(setting.name)
+    path = environ.get(f"{setting.name}_FILE") if setting.secret else None
+    if path is None:
+        return text if text is not None else setting.default
+    if text is not None:
+        raise ConfigError(f"Give either {setting.name} or {setting.name}_FILE, not both.")
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{setting.name}_FILE: {path!r} cannot be read: {error}.") from None
+
+
+def _check_together(settings: dict[str, Any]) -> None:
+    """Refuse values that make sense alone but not beside each other."""
+    shared, own = settings["FOXTROT_SHARED_SECRET"], settings["FOXTROT_SECRET_KEY"]
+    if settings["FOXTROT_ALGORITHM"] == "HS256" and shared is None:
+        raise ConfigError(
+            "FOXTROT_ALGORITHM=HS256 needs FOXTROT_SHARED_SECRET, the secret that the services"
+            " share. Make one with `openssl rand -base64 48`."
+        )
+    if shared is not None and shared == own:
+        raise ConfigError(
+            "FOXTROT_SHARED_SECRET must differ from FOXTROT_SECRET_KEY: services must not be able"
+            " to read what this one encrypts."
+        )
+    if own is None and not settings["FOXTROT_DATABASE_URL"].startswith("sqlite"):
+        raise ConfigError(
+            "FOXTROT_SECRET_KEY is needed with a database other than SQLite, so that all machines"
+            " have the same. Make one with `openssl rand -base64 48`."
+        )
+    if settings["FOXTROT_SESSION_IDLE_LIMIT"] > settings["FOXTROT_SESSION_ABSOLUTE_LIMIT"]:
+        raise ConfigError(
+            "FOXTROT_SESSION_IDLE_LIMIT must not be longer than FOXTROT_SESSION_ABSOLUTE_LIMIT."
+        )
+    if settings["FOXTROT_REGISTRATION"] is None:
+        settings["FOXTROT_REGISTRATION"] = "open" if is_loopback_mode(settings) else "closed"
+
+
+def is_loopback_mode(settings: Mapping[str, Any]) -> bool:
+    """Say whether the service is for this machine alone."""
+    url = settings["FOXTROT_PUBLIC_URL"]
+    return url is None or is_loopback(urlsplit(url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address means this machine (RFC 6761 section 6.3)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def masked(secret: str) -> str:
+    """What may be shown of a secret: the password of a URL is hidden, others are whole."""
+    if "://" not in secret:
+        return "(set)"
+    return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", secret)
+
+
+def example() -> str:
+    """The content of `.env.example`."""
+    lines = ["# Every setting, with its default. Copy to .env and change what you need.", ""]
+    for setting in SETTINGS:
+        lines += textwrap.wrap(
+            setting.help.replace("`", ""), 78, initial_indent="# ", subsequent_indent="# "
+        )
+        lines += [f"#{setting.name}={_shown_default(setting)}", ""]
+    return "\n".join(lines)
+
+
+def table() -> str:
+    """The table of settings in the docs."""
+    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for setting in SETTINGS:
+        default = _shown_default(setting)
+        cell = f"`{default}`" if default else "unset"
+        name = f"`{setting.name}`" + (" or `…_FILE`" if setting.secret else "")
+        lines.append(f"| {name} | {cell} | {setting.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown_default(setting: Setting) -> str:
+    return (setting.default or "").replace(str(ROOT) + "/", "")
+
+
+# Casts: text in, value out, or a ValueError that says what was expected.
+
+
+def _text(text: str) -> str:
+    if any(ord(character) < 32 for character in text):
+        raise ValueError("text without control characters")
+    return text.strip()
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def cast(text: str) -> str:
+        if text not in choices:
+            raise ValueError("one of " + ", ".join(choices))
+        return text
+
+    return cast
+
+
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
+    def cast(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return cast
+
+
+_UNITS: Final = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
+
+
+def _duration(low: int, high: int) -> Callable[[str], int]:
+    """Seconds, or a number with a unit: 90s, 15m, 12h, 30d."""
+
+    def cast(text: str) -> int:
+        match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
+        seconds = int(match[1]) * _UNITS[match[2] or "s"] if match else -1
+        if not low <= seconds <= high:
+            raise ValueError(
+                f"a duration such as 90s, 15m, 12h or 30d, from {low} to {high} seconds"
+            )
+        return seconds
+
+    return cast
+
+
+def _public_url(text: str) -> str:
+    """An origin: scheme, host and, where it is not the usual one, port."""
+    expected = "a URL such as https://login.example.com: http or https, host, no path"
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    extras = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme not in ("http", "https") or extras or not _is_host(parts.hostname):
+        raise ValueError(expected)
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
+
+
+def _is_host(host: str | None) -> bool:
+    return host is not None and bool(re.fullmatch(r"[a-z0-9.-]{1,253}|[0-9a-f:.]{2,45}", host))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names without spaces, separated by commas or spaces."""
+    names = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip())))
+    if not all(re.fullmatch(r"[A-Za-z0-9._:/-]{1,100}", name) for name in names):
+        raise ValueError("names of letters, digits and . _ : / -, separated by commas")
+    return names
+
+
+def _strong_secret(text: str) -> str:
+    refuse_weak_secret(text.encode())
+    return text
+
+
+def _database_url(text: str) -> str:
+    """A SQLite or PostgreSQL URL; PostgreSQL is spoken to by psycopg 3."""
+    url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", text.strip())
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("sqlite:////path/to/file or postgresql://user:password@host/name")
+    if url.removeprefix("sqlite:///") in ("", ":memory:"):
+        raise ValueError("a file: a database in memory forgets its users")
+    return url
+
+
+def _password_hash(text: str) -> str:
+    scrypt = re.fullmatch(r"scrypt:([0-9]{1,7}):([0-9]{1,2}):([0-9]{1,2})", text)
+    if scrypt:
+        n, r, p = (int(number) for number in scrypt.groups())
+        is_power_of_two = n & (n - 1) == 0
+        if is_power_of_two and 1024 <= n <= 2**17 and 1 <= r <= 16 and 1 <= p <= 16:
+            return text
+    argon2id = re.fullmatch(r"argon2id(?::([0-9]{1,6}):([0-9]{1,2}):([0-9]))?", text)
+    if argon2id:
+        memory, passes, lanes = (int(number or 0) for number in argon2id.groups())
+        if not memory or (1024 <= memory <= 262_144 and 1 <= passes <= 16 and 1 <= lanes <= 8):
+            return text
+    raise ValueError("scrypt:N:r:p (scrypt:16384:8:5), argon2id or argon2id:KiB:passes:lanes")
+
+
+def _hook(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        raise ValueError("module:function")
+    return text
+
+
+SETTINGS: Final = (
+    Setting(
+        "FOXTROT_PUBLIC_URL",
+        _public_url,
+        None,
+        "Where people reach this service, and the issuer (`iss`) of its tokens, such as"
+        " `https://login.example.com`. Unset: only this machine is served, at any loopback name.",
+    ),
+    Setting(
+        "FOXTROT_SITE_NAME",
+        _text,
+        "Foxtrot",
+        "The name that pages show to people.",
+    ),
+    Setting(
+        "FOXTROT_REGISTRATION",
+        _one_of("open", "closed"),
+        None,
+        "`open`: anybody may create an account. `closed`: `flask users create` only. Unset: open"
+        " while only this machine is served.",
+    ),
+    Setting(
+        "FOXTROT_DATA_DIR",
+        _text,
+        str(ROOT / "instance"),
+        "Folder for the SQLite database and the secret file. Unset: `instance/` in the checkout.",
+    ),
+    Setting(
+        "FOXTROT_DATABASE_URL",
+        _database_url,
+        "sqlite:///foxtrot.sqlite3",
+        "`sqlite:///file` (in the data folder unless absolute) or"
+        " `postgresql://user:password@host/name`.",
+        secret=True,
+    ),
+    Setting(
+        "FOXTROT_SECRET_KEY",
+        _strong_secret,
+        None,
+        "Encrypts what this service keeps secret, at least 32 bytes. Unset with SQLite: made at"
+        " first start, in the file `secret` of the data folder. Never give it to another service.",
+        secret=True,
+    ),
+    Setting(
+        "FOXTROT_ALGORITHM",
+        _one_of("ES256", "EdDSA", "RS256", "HS256"),
+        "ES256",
+        "How access tokens are signed. `HS256` shares one secret with all services.",
+    ),
+    Setting(
+        "FOXTROT_SHARED_SECRET",
+        _strong_secret,
+        None,
+        "The secret of HS256, at least 32 bytes. Every holder can issue tokens in anybody's name.",
+        secret=True,
+    ),
+    Setting(
+        "FOXTROT_ACCESS_TOKEN_LIFETIME",
+        _duration(10, DAY),
+        "15m",
+        "How long an access token is valid.",
+    ),
+    Setting(
+        "FOXTROT_AUDIENCES",
+        _names,
+        "notes",
+        "The services that tokens are for, besides this one, separated by commas.",
+    ),
+    Setting(
+        "FOXTROT_DEFAULT_SCOPES",
+        _names,
+        "notes:read,notes:write",
+        "The scopes that every user holds, besides those given by `flask users create --scope`.",
+    ),
+    Setting(
+        "FOXTROT_CLAIMS_HOOK",
+        _hook,
+        None,
+        "`module:function` that is called with a user's `id`, `email` and `scopes` and returns"
+        " a dict of further claims. It cannot replace the claims that this service sets.",
+    ),
+    Setting(
+        "FOXTROT_SESSION_IDLE_LIMIT",
+        _duration(MINUTE, 366 * DAY),
+        "30d",
+        "A login session ends after this long without use.",
+    ),
+    Setting(
+        "FOXTROT_SESSION_ABSOLUTE_LIMIT",
+        _duration(MINUTE, 366 * DAY),
+        "90d",
+        "A login session ends this long after the sign-in, however much it is used.",
+    ),
+    Setting(
+        "FOXTROT_PASSWORD_MIN_LENGTH",
+        _whole_number(8, 64),
+        "15",
+        "The least characters of a new password. NIST SP 800-63B-4 asks for 15 where nothing but"
+        " the password is asked.",
+    ),
+    Setting(
+        "FOXTROT_PASSWORD_HASH",
+        _password_hash,
+        "scrypt:16384:8:5",
+        "How passwords are hashed: `scrypt:N:r:p`, or `argon2id:KiB:passes:lanes` (`argon2id` alone"
+        " is `argon2id:19456:2:1`). A stored hash is renewed at the next sign-in.",
+    ),
+)

@@ -1,0 +1,40 @@
+"""How Alembic reaches the database: by the connection it is handed, or the app's own."""
+
+from __future__ import annotations
+
+from alembic import context
+from flask import current_app
+from sqlalchemy import Connection
+
+from app.db import Base, UtcTime
+
+
+def render_item(kind: str, item: object, _autogen: object) -> str | bool:
+    """Write our own types as what they are in the database; a migration outlives the code."""
+    return "sa.BigInteger()" if kind == "type" and isinstance(item, UtcTime) else False
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        render_item=render_item,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def main() -> None:
+    handed = context.config.attributes.get("connection")
+    if handed is not None:
+        run(handed)
+        return
+    engine = current_app.extensions["migrate"].db.engine
+    with engine.connect().execution_options(writes=True) as connection:
+        run(connection)
+        connection.commit()
+
+
+main()
