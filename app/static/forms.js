@@ -9,7 +9,6 @@ for (const input of document.querySelectorAll("input[type=password]")) {
 function addShowButton(input) {
   const entry = document.createElement("div");
   entry.className = "entry";
-  input.replaceWith(entry);
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Show";
@@ -22,8 +21,10 @@ function addShowButton(input) {
     button.setAttribute("aria-pressed", String(shown));
   });
   input.form.addEventListener("submit", () => { input.type = "password"; });
+  const focused = document.activeElement === input;
+  input.before(entry);
   entry.append(input, button);
-  if (input.autofocus) input.focus();
+  if (focused) input.focus();
 }
 
 function giveAdvice(input) {

@@ -165,7 +165,7 @@ def _respond(result: Any, promise: Operation) -> Response:
 # The document
 
 
-def document(app: Flask, title: str, server: str) -> dict[str, Any]:
+def document(app: Flask, title: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of all operations of *app*."""
     schemas: dict[str, Any] = {"Problem": _PROBLEM_SCHEMA}
     paths: dict[str, Any] = {}
@@ -180,7 +180,7 @@ def document(app: Flask, title: str, server: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1"},
-        "servers": [{"url": server}],
+        "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
             "schemas": schemas,

@@ -85,7 +85,7 @@ def readyz() -> HealthAnswer:
 @public
 def openapi() -> Response:
     title = f"{current_app.config['FOXTROT_SITE_NAME']} API"
-    return jsonify(document(current_app, title, tokens.issuer()))
+    return jsonify(document(current_app, title))
 
 
 @blueprint.get("/docs")

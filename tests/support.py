@@ -1,0 +1,68 @@
+"""Plain functions that the tests share."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+PASSWORD = "correct horse battery staple"
+ORIGIN = "http://localhost:5000"
+CHEAP_HASH = "scrypt:1024:1:1"
+
+
+def cheap_settings(data_dir: Path) -> dict[str, str]:
+    """Settings for tests: everything in one folder, and hashing that costs next to nothing."""
+    return {"FOXTROT_DATA_DIR": str(data_dir), "FOXTROT_PASSWORD_HASH": CHEAP_HASH}
+
+
+def post_json(client: FlaskClient, path: str, body: Any, **headers: str) -> TestResponse:
+    """POST JSON as a program would."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post(path, json=body, headers=named, base_url=ORIGIN)
+
+
+def log_in(client: FlaskClient, email: str, password: str = PASSWORD, **more: Any) -> TestResponse:
+    """Log in by JSON."""
+    return post_json(client, "/auth/login", {"email": email, "password": password, **more})
+
+
+def access_token(client: FlaskClient, email: str, **more: Any) -> str:
+    """Log in by JSON and take the access token."""
+    answer = log_in(client, email, **more)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return str(answer.get_json()["access_token"])
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries an access token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def get(client: FlaskClient, path: str, token: str | None = None, **kwargs: Any) -> TestResponse:
+    """GET, with a token if there is one."""
+    headers = {**kwargs.pop("headers", {}), **(bearer(token) if token else {})}
+    return client.get(path, headers=headers, base_url=ORIGIN, **kwargs)
+
+
+def submit(client: FlaskClient, path: str, **fields: str) -> TestResponse:
+    """Send a form as our own page in a browser would."""
+    return client.post(path, data=fields, headers={"Origin": ORIGIN}, base_url=ORIGIN)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a token says, unchecked."""
+    segment = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return claims
+
+
+def header_of(token: str) -> dict[str, Any]:
+    """The header of a token, unchecked."""
+    segment = token.split(".")[0]
+    header: dict[str, Any] = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return header
