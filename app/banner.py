@@ -10,7 +10,7 @@ import sys
 import click
 from flask import Flask
 
-from app import links, schema, users
+from app import login, schema, users
 from app.errors import StartRefused
 
 
@@ -50,22 +50,17 @@ def show(app: Flask) -> None:
         f"  API docs  {url}/docs",
     ]
     with app.app_context():
-        lines += _about_the_first_administrator(url)
+        lines += _about_the_first_administrator()
     click.echo("\n".join(lines))
 
 
-def setup_url(url: str) -> str:
-    """Make a new setup link."""
-    return f"{url}/setup?token={links.make(links.SETUP)}"
-
-
-def _about_the_first_administrator(url: str) -> list[str]:
+def _about_the_first_administrator() -> list[str]:
     if not schema.is_current():
         return ["The database schema is not current. Run: flask db upgrade"]
     if users.any_admin():
         return []
     if sys.stdout.isatty():
-        how = [f"  {setup_url(url)}", "  (once, within 30 minutes), or run:"]
+        how = [f"  {login.setup_url()}", "  (once, within 30 minutes), or run:"]
     else:
         how = ["  flask setup-link", "  and open the link it prints, or run:"]
     return [

@@ -18,7 +18,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
 import config
-from app import banner, inspection, links, sessions, users
+from app import inspection, login, sessions, users
 from app.errors import AppError, ValidationFailed
 from app.users import User
 
@@ -126,8 +126,7 @@ def set_scopes(email: str, scopes: tuple[str, ...]) -> None:
 @command
 def reset_link(email: str) -> None:
     """Print a link by which a user chooses a new password; good once, for 30 minutes."""
-    secret = links.make(links.RESET, _user(email))
-    click.echo(f"{current_app.config['ISSUER']}/reset?token={secret}")
+    click.echo(login.reset_url(_user(email)))
 
 
 @users_group.command("disable")
@@ -213,11 +212,7 @@ def config_table() -> None:
 @command
 def setup_link() -> None:
     """Print a link by which the first administrator is made; once, within 30 minutes."""
-    if users.any_admin():
-        raise click.ClickException(
-            "There is an administrator already. Make more with: flask users create EMAIL --admin"
-        )
-    click.echo(banner.setup_url(current_app.config["ISSUER"]))
+    click.echo(login.setup_url())
 
 
 def _user(email: str) -> User:

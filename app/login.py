@@ -52,6 +52,23 @@ def registration_is_open() -> bool:
     return bool(current_app.config["FOXTROT_REGISTRATION"] == "open")
 
 
+def setup_url() -> str:
+    """Make the link by which the first administrator is made.
+
+    :raises NotFound: there is an administrator already.
+    """
+    if users.any_admin():
+        raise NotFound(
+            "There is an administrator already. Make more with: flask users create EMAIL --admin"
+        )
+    return f"{tokens.issuer()}/setup?token={links.make(links.SETUP)}"
+
+
+def reset_url(user: User) -> str:
+    """Make the link by which a user chooses a new password."""
+    return f"{tokens.issuer()}/reset?token={links.make(links.RESET, user)}"
+
+
 def check_setup(secret: str, now: datetime | None = None) -> None:
     """Make sure that the first administrator may be made with this link.
 

@@ -1,0 +1,192 @@
+"""The rooms of the house, and which may import which (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TOOLS = ["errors", "db", "ids", "passwords", "secret_key", "schema"]
+RULES = ["keys", "users", "sessions", "links", "tokens", "login", "inspection"]
+ENTRANCES = ["banner", "cli"]
+
+VERIFIER_LIBRARIES = {"jwt", "cryptography"}
+LIBRARIES = {
+    "ids": set(),
+    "errors": set(),
+    "db": {"flask", "flask_sqlalchemy", "sqlalchemy"},
+    "schema": {"alembic", "sqlalchemy"},
+    "passwords": {"cryptography", "werkzeug", "zxcvbn"},
+    "secret_key": {"cryptography"},
+    "keys": {"cryptography", "sqlalchemy", "foxtrot"},
+    "users": {"email_validator", "flask", "sqlalchemy"},
+    "sessions": {"flask", "sqlalchemy"},
+    "links": {"sqlalchemy"},
+    "tokens": {"flask", "foxtrot", "jwt"},
+    "login": {"flask"},
+    "inspection": {"flask", "foxtrot"},
+}
+DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
+NOT_FOR_DOORS = {"app.db", "app.passwords", "app.ids", "app.keys", "secrets", "hashlib"}
+SHARED_BY_DOORS = {"access", "browser", "contract", "messages"}
+REQUEST_NAMES = {"request", "session", "g", "redirect", "render_template", "abort", "jsonify"}
+
+STANDARD = set(__import__("sys").stdlib_module_names)
+
+
+def imports(path: Path) -> set[str]:
+    """The full names of all modules that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def libraries(path: Path) -> set[str]:
+    """The packages from outside the house that a file imports."""
+    return {name.partition(".")[0] for name in imports(path)} - STANDARD - {"app"}
+
+
+def rooms(path: Path) -> set[str]:
+    """The rooms of `app/` that a file imports."""
+    return {
+        name.split(".")[1]
+        for name in imports(path)
+        if name.startswith("app.") and (ROOT / "app" / f"{name.split('.')[1]}.py").exists()
+    }
+
+
+def python_files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def doors() -> list[Path]:
+    entrances = [ROOT / "app" / f"{name}.py" for name in ENTRANCES]
+    return [*python_files("app/views"), *entrances]
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def test_every_room_is_on_the_plan() -> None:
+    """A new file in app/ has to be given its place here."""
+    found = {path.stem for path in (ROOT / "app").glob("*.py")} - {"__init__"}
+    assert found == {*TOOLS, *RULES, *ENTRANCES}
+
+
+@pytest.mark.parametrize("path", python_files("foxtrot"), ids=lambda path: path.name)
+def test_the_verifier_stands_alone(path: Path) -> None:
+    """It knows nothing of the login service, and Flask only in its one door."""
+    allowed = VERIFIER_LIBRARIES | {"foxtrot"} | ({"flask"} if path.name == "flask.py" else set())
+    assert libraries(path) <= allowed
+    assert not any(name.startswith(("app", "config")) for name in imports(path))
+
+
+def test_the_settings_know_nothing_of_the_app() -> None:
+    """They read the environment and ask the verifier's policy what a weak secret is."""
+    assert libraries(ROOT / "config.py") <= {"dotenv", "foxtrot"}
+    assert not any(name.startswith("app") for name in imports(ROOT / "config.py"))
+
+
+@pytest.mark.parametrize("room", TOOLS + RULES)
+def test_a_room_uses_its_own_libraries_only(room: str) -> None:
+    """Each library has a room where it lives."""
+    assert libraries(ROOT / "app" / f"{room}.py") <= LIBRARIES[room]
+
+
+@pytest.mark.parametrize("room", TOOLS)
+def test_a_tool_knows_no_rule(room: str) -> None:
+    """Tools know nothing of logins."""
+    assert rooms(ROOT / "app" / f"{room}.py") <= {"db", "errors"}
+
+
+@pytest.mark.parametrize("room", RULES)
+def test_a_rule_imports_only_what_is_below_it(room: str) -> None:
+    """Rules stand in one order; arrows point down."""
+    below = {*TOOLS, *RULES[: RULES.index(room)]}
+    assert rooms(ROOT / "app" / f"{room}.py") <= below
+
+
+@pytest.mark.parametrize("room", TOOLS + RULES)
+def test_no_rule_knows_of_requests(room: str) -> None:
+    """HTTP ends at the doors."""
+    path = ROOT / "app" / f"{room}.py"
+    from_flask = {name.split(".")[1] for name in imports(path) if name.startswith("flask.")}
+    assert not from_flask & REQUEST_NAMES
+    assert "foxtrot.flask" not in imports(path)
+
+
+@pytest.mark.parametrize("path", doors(), ids=lambda path: path.name)
+def test_a_door_translates_only(path: Path) -> None:
+    """No SQL, no JWT, no hashing behind a door."""
+    assert libraries(path) <= DOOR_LIBRARIES
+    assert not imports(path) & NOT_FOR_DOORS
+
+
+@pytest.mark.parametrize("path", python_files("app/views"), ids=lambda path: path.name)
+def test_no_door_opens_another(path: Path) -> None:
+    """Only the list of blueprints knows them all."""
+    if path.name == "__init__.py":
+        return
+    prefix = "app.views."
+    others = {name.split(".")[2] for name in imports(path) if name.startswith(prefix)}
+    assert others - {path.stem} <= SHARED_BY_DOORS
+
+
+def test_nobody_imports_the_wiring() -> None:
+    """`create_app` sees every room; no room sees it."""
+    for path in python_files("app"):
+        assert "app.create_app" not in imports(path)
+
+
+@pytest.mark.parametrize(
+    "path", [*python_files("app"), *python_files("foxtrot"), ROOT / "config.py"], ids=str
+)
+def test_nothing_is_imported_inside_a_function(path: Path) -> None:
+    """An import inside a function hides an arrow."""
+    for function in functions(path):
+        for node in ast.walk(function):
+            assert not isinstance(node, ast.Import | ast.ImportFrom), function.name
+
+
+@pytest.mark.parametrize("path", [*python_files("app"), *python_files("foxtrot")], ids=str)
+def test_every_file_says_what_it_owns(path: Path) -> None:
+    """Each file opens with a paragraph."""
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "path", [*python_files("app"), *python_files("foxtrot"), ROOT / "config.py"], ids=str
+)
+def test_functions_and_files_stay_small(path: Path) -> None:
+    """No function over 40 lines; a file that grows past 400 becomes a folder."""
+    assert len(path.read_text().splitlines()) <= 400
+    for function in functions(path):
+        assert body_lines(function) <= 40, function.name
+
+
+def body_lines(function: ast.FunctionDef) -> int:
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return ((function.end_lineno or 0) - body[0].lineno + 1) if body else 0
+
+
+def test_every_view_says_who_may_call_it(app: Flask) -> None:
+    """Exactly one of @public, @login_required and @bearer.required."""
+    undecided = [
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if getattr(app.view_functions[rule.endpoint], "access", None) is None
+    ]
+    assert not undecided
