@@ -141,7 +141,7 @@ class KeyRing:
         public = {row.kid: Key.from_jwk(jwk) for row, jwk in zip(rows, jwks, strict=True)}
         signing = [row for row in rows if row.algorithm == self._algorithm]
         self._signing = (signing[-1].kid, _open(signing[-1], self._secret_key)) if signing else None
-        if not self._public.keys() <= public.keys():
+        if not self._public.items() <= public.items():
             self.generation += 1
         self._public, self._jwks = public, jwks
 

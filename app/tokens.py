@@ -21,8 +21,8 @@ from app.ids import new_id
 from app.keys import KeyRing
 from app.sessions import LoginSession
 from app.users import ACCOUNT, ADMIN, User
+from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
-from foxtrot.verifier import Token
 
 ClaimsHook = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 

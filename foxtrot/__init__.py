@@ -10,10 +10,11 @@ For Flask there is a decorator in `foxtrot.flask`. This package stands alone: it
 needs PyJWT with cryptography, and Flask only for the decorator.
 """
 
+from foxtrot.claims import Token
 from foxtrot.errors import InvalidToken, Unavailable, UnusableKey, WeakKey
 from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import JWKSet, KeySource, PublicKey, SharedSecret
-from foxtrot.verifier import Status, Token, Verifier
+from foxtrot.verifier import Status, Verifier
 
 __all__ = [
     "InvalidToken",

@@ -12,13 +12,14 @@ import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
-from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Final, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
 from flask import Flask, Response, current_app, request
 
+from foxtrot.claims import Token
 from foxtrot.errors import UNSIGNED_REASONS, InvalidToken, Unavailable
 from foxtrot.keys import KeySource
-from foxtrot.verifier import Status, Token, Verifier
+from foxtrot.verifier import Status, Verifier
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +39,27 @@ class _Refusal(Exception):
         self.members = members
 
 
+class VerifierSettings(TypedDict, total=False):
+    """What `foxtrot.Verifier` takes besides issuer and audience."""
+
+    secret: str | bytes | None
+    public_key: str | bytes | None
+    keys: Sequence[KeySource] | None
+    status: Status | None
+    leeway: float
+    remember: int
+    clock: Callable[[], float]
+
+
+class Settings(VerifierSettings, total=False):
+    """What `Bearer` takes besides issuer and audience."""
+
+    scopes_of: Callable[[Token], Collection[str]] | None
+    realm: str | None
+    explain: bool
+    locations: Sequence[Literal["header", "query"]]
+
+
 class Bearer:
     """Guards routes of a Flask app with access tokens.
 
@@ -53,24 +75,37 @@ class Bearer:
     """
 
     def __init__(
-        self, issuer: str | None = None, audience: str | None = None, **settings: Any
+        self,
+        issuer: str | None = None,
+        audience: str | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         self._default: _Guard | None = None
         if issuer is not None or audience is not None or settings:
-            self._default = _Guard(issuer=issuer, audience=audience, **settings)
+            self._default = _Guard(issuer, audience, **settings)
 
-    def init_app(self, app: Flask, **settings: Any) -> None:
-        """Attach to *app*; with settings, for that app alone.
+    def init_app(
+        self,
+        app: Flask,
+        issuer: str | None = None,
+        audience: str | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Attach to *app*: with what was given to the constructor, or with other settings.
 
-        :raises ValueError: neither here nor in the constructor an issuer and audience.
+        :raises ValueError: there is no issuer or no audience.
         """
-        guard = _Guard(**settings) if settings else self._default
-        if guard is None:
-            raise ValueError("Bearer needs an issuer and an audience.")
+        guard = self._default
+        if guard is None or issuer is not None or audience is not None or settings:
+            guard = _Guard(issuer, audience, **settings)
         app.extensions.setdefault("foxtrot", {})[self] = guard
 
     def required(self, *scopes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Let a request through to the view only with a token that has all *scopes*."""
+        """Let a request through to the view only with a token that has all *scopes*.
+
+        Written below the route: the decorator nearest to the function runs last,
+        and a route registers what stands below it.
+        """
         _refuse_misuse("required", scopes)
         return self._decorate(frozenset(scopes), optional=False)
 
@@ -99,7 +134,7 @@ class Bearer:
         return cast("Token | None", request.environ.get(_ENVIRON))
 
     def _guard(self) -> _Guard:
-        guard = self._default or current_app.extensions.get("foxtrot", {}).get(self)
+        guard = current_app.extensions.get("foxtrot", {}).get(self, self._default)
         if guard is None:
             raise RuntimeError("Bearer.init_app was not called for this app.")
         return cast(_Guard, guard)
@@ -138,29 +173,17 @@ class _Guard:
         issuer: str | None = None,
         audience: str | None = None,
         *,
-        secret: str | bytes | None = None,
-        public_key: str | bytes | None = None,
-        keys: Sequence[KeySource] | None = None,
-        status: Status | None = None,
         scopes_of: Callable[[Token], Collection[str]] | None = None,
         realm: str | None = None,
-        leeway: float = 30,
         explain: bool = True,
         locations: Sequence[Literal["header", "query"]] = ("header",),
+        **verifier: Unpack[VerifierSettings],
     ) -> None:
         if not issuer or not audience:
             raise ValueError("Bearer needs an issuer and an audience.")
         if not locations or set(locations) - {"header", "query"}:
             raise ValueError('locations is ("header",) or ("header", "query").')
-        self._verifier = Verifier(
-            issuer,
-            audience,
-            secret=secret,
-            public_key=public_key,
-            keys=keys,
-            status=status,
-            leeway=leeway,
-        )
+        self._verifier = Verifier(issuer, audience, **verifier)
         self._scopes_of = scopes_of
         self._realm = _quotable(realm or audience)
         self._explain = explain

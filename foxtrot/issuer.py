@@ -152,7 +152,7 @@ class IssuerKeys:
             self._news.notify_all()
 
     def _adopt(self, keys: dict[str, Key]) -> None:
-        withdrawn = not self._keys.keys() <= keys.keys()
+        withdrawn = not self._keys.items() <= keys.items()
         self._keys = keys
         self._fetched_at = self._clock()
         if withdrawn:

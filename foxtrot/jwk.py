@@ -56,6 +56,8 @@ _REQUIRED_MEMBERS: Final = {
     "RSA": ("kty", "e", "n"),
 }
 
+_HOW: Final = "Make a good one with `openssl rand -base64 48`."
+
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 WELL_KNOWN_SECRETS: Final = frozenset(
@@ -142,6 +144,15 @@ class Key:
 
     def __repr__(self) -> str:
         return f"<Key {self.algorithm} kid={self.kid!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Key):
+            return NotImplemented
+        mine, theirs = (self.algorithm, self.kid), (other.algorithm, other.kid)
+        return mine == theirs and bool(self._material == other._material)
+
+    def __hash__(self) -> int:
+        return hash((self.algorithm, self.kid))
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
         """Say whether *signature* was made over *signing_input* by this key's owner."""
@@ -268,6 +279,8 @@ def _refuse_weak_rsa(material: RSAPublicKey) -> None:
 def _secret_bytes(secret: str | bytes) -> bytes:
     if not isinstance(secret, str | bytes):
         raise UnusableKey("A shared secret is a string or bytes.")
+    if not secret:
+        raise WeakKey(f"The shared secret is empty. {_HOW}")
     try:
         material = _ALGORITHMS["HS256"].prepare_key(secret)
     except InvalidKeyError as error:
@@ -278,16 +291,15 @@ def _secret_bytes(secret: str | bytes) -> bytes:
 def refuse_weak_secret(secret: bytes) -> None:
     """Raise `WeakKey` for a secret that is short, repetitive or publicly known."""
     text = secret.decode("utf-8", "replace").strip().casefold()
-    how = "Make a good one with `openssl rand -base64 48`."
     if text in WELL_KNOWN_SECRETS:
-        raise WeakKey(f"The secret {text!r} stands in tutorials: everybody knows it. {how}")
+        raise WeakKey(f"The secret {text!r} stands in tutorials: everybody knows it. {_HOW}")
     if len(secret) < MIN_SECRET_BYTES:
         raise WeakKey(
             f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
-            f" this one has {len(secret)}. {how}"
+            f" this one has {len(secret)}. {_HOW}"
         )
     if len(set(secret)) < 8 or _is_repeated_known_secret(text):
-        raise WeakKey(f"The secret repeats itself and can be guessed. {how}")
+        raise WeakKey(f"The secret repeats itself and can be guessed. {_HOW}")
 
 
 def _is_repeated_known_secret(text: str) -> bool:

@@ -1,71 +1,23 @@
 """Decide whether an access token is to be believed.
 
-`Verifier` joins the signature check with the rules for claims (RFC 7519
-section 4.1, RFC 9068 section 4, RFC 8725 section 3) and with the question
-whether the session behind the token has ended. It knows nothing of HTTP.
+`Verifier` joins the signature check with the rules for claims and with the
+question whether the session behind the token has ended. It knows nothing of
+HTTP.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from foxtrot import signature
+from foxtrot.claims import Token, shape_reasons, type_reasons, value_reasons
 from foxtrot.errors import InvalidToken, Unavailable
 from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import KeySource, PublicKey, SharedSecret
 
-REQUIRED_CLAIMS: Final = ("iss", "aud", "sub", "exp", "iat", "jti")
-
-MAX_LIFETIME: Final = 86_400.0
-"""Seconds between `iat` and `exp` beyond which a token is not an access token."""
-
 MAX_LEEWAY: Final = 60.0
-
-_LAST_SECOND: Final = 253_402_300_799  # the end of the year 9999
-_STRING_CLAIMS: Final = ("iss", "sub", "jti")
-_OPTIONAL_STRING_CLAIMS: Final = ("scope", "sid", "client_id", "uid")
-_TIME_CLAIMS: Final = ("exp", "iat", "nbf", "auth_time")
-
-
-class Token:
-    """An access token that was verified. Times are seconds since the epoch, UTC."""
-
-    __slots__ = (
-        "_not_after",
-        "_not_before",
-        "algorithm",
-        "audience",
-        "claims",
-        "expires_at",
-        "issued_at",
-        "issuer",
-        "scopes",
-        "session_id",
-        "subject",
-    )
-
-    def __init__(self, claims: dict[str, Any], algorithm: str, leeway: float) -> None:
-        audience = claims["aud"]
-        self.subject: str = claims["sub"]
-        self.issuer: str = claims["iss"]
-        self.audience: tuple[str, ...] = (
-            (audience,) if isinstance(audience, str) else tuple(audience)
-        )
-        self.scopes: frozenset[str] = frozenset(claims.get("scope", "").split())
-        self.session_id: str | None = claims.get("sid")
-        self.issued_at: float = claims["iat"]
-        self.expires_at: float = claims["exp"]
-        self.algorithm: str = algorithm
-        self.claims: Mapping[str, Any] = MappingProxyType(claims)
-        self._not_before = max(claims["iat"], claims.get("nbf", 0)) - leeway
-        self._not_after = claims["exp"] + leeway
-
-    def __repr__(self) -> str:
-        return f"<Token sub={self.subject!r} aud={self.audience!r} scopes={sorted(self.scopes)}>"
 
 
 class Status(Protocol):
@@ -137,8 +89,7 @@ class Verifier:
         generation = self._generation()
         token = self._seen.get(text, generation)
         if token is None:
-            signed = self._check_signature(text)
-            token = self.judge(signed, now)
+            token = self.judge(self._check_signature(text), now)
             self._seen.add(text, token, generation)
         elif not token._not_before <= now < token._not_after:
             self._seen.forget(text)
@@ -154,8 +105,8 @@ class Verifier:
         """
         if now is None:
             now = self._clock()
-        reasons = _type_reasons(signed.header) | _claim_reasons(signed.claims)
-        reasons |= self._value_reasons(signed.claims, now)
+        reasons = type_reasons(signed.header) | shape_reasons(signed.claims)
+        reasons |= value_reasons(signed.claims, self.issuer, self.audience, now, self._leeway)
         if reasons:
             raise InvalidToken(reasons)
         return Token(signed.claims, signed.header["alg"], self._leeway)
@@ -172,25 +123,6 @@ class Verifier:
             raise
         except Exception as error:
             raise Unavailable("The keys cannot be read at the moment.") from error
-
-    def _value_reasons(self, claims: dict[str, Any], now: float) -> set[str]:
-        """Compare the claims with what this verifier expects (RFC 9068 section 4)."""
-        reasons = set()
-        if "iss" in claims and claims["iss"] != self.issuer:
-            reasons.add("wrong_issuer")
-        if "aud" in claims and not self._is_among(claims["aud"]):
-            reasons.add("wrong_audience")
-        for name in ("iat", "nbf"):
-            if _is_time(claims.get(name)) and claims[name] > now + self._leeway:
-                reasons.add("not_yet_valid")
-        if _is_time(claims.get("exp")) and now >= claims["exp"] + self._leeway:
-            reasons.add("expired")
-        return reasons
-
-    def _is_among(self, audience: object) -> bool:
-        return audience == self.audience or (
-            isinstance(audience, list) and self.audience in audience
-        )
 
     @staticmethod
     def _refuse_ended(status: Status, token: Token) -> None:
@@ -221,61 +153,6 @@ def _sources(
             raise ValueError("keys is empty; leave it out to find the keys by the issuer's URL.")
         return tuple(keys)
     return (IssuerKeys(issuer),)
-
-
-def _type_reasons(header: dict[str, Any]) -> set[str]:
-    """RFC 9068 section 4: `typ` is `at+jwt` or `application/at+jwt`."""
-    typ = header.get("typ")
-    if isinstance(typ, str) and typ.lower() in ("at+jwt", "application/at+jwt"):
-        return set()
-    return {"wrong_type"}
-
-
-def _claim_reasons(claims: dict[str, Any]) -> set[str]:
-    """What is wrong with the claims whoever looks at them."""
-    reasons = set()
-    if any(name not in claims for name in REQUIRED_CLAIMS):
-        reasons.add("missing_claim")
-    if not (_strings_are_good(claims) and _times_are_good(claims) and _audience_is_good(claims)):
-        reasons.add("bad_claim")
-    return reasons
-
-
-def _strings_are_good(claims: dict[str, Any]) -> bool:
-    for name in _STRING_CLAIMS:
-        value = claims.get(name, "absent")
-        if not isinstance(value, str) or not value or "\0" in value:
-            return False
-    for name in _OPTIONAL_STRING_CLAIMS:
-        if not isinstance(claims.get(name, ""), str):
-            return False
-    return "uid" not in claims or claims["uid"] == claims.get("sub")
-
-
-def _times_are_good(claims: dict[str, Any]) -> bool:
-    if not all(name not in claims or _is_time(claims[name]) for name in _TIME_CLAIMS):
-        return False
-    if "exp" not in claims or "iat" not in claims:
-        return True
-    return bool(0 < claims["exp"] - claims["iat"] <= MAX_LIFETIME)
-
-
-def _audience_is_good(claims: dict[str, Any]) -> bool:
-    audience = claims.get("aud", "absent")
-    if isinstance(audience, str):
-        return audience != ""
-    return (
-        isinstance(audience, list)
-        and bool(audience)
-        and all(isinstance(name, str) and name for name in audience)
-    )
-
-
-def _is_time(value: object) -> bool:
-    """RFC 7519 section 2, NumericDate: a JSON number of seconds."""
-    if type(value) is int:
-        return 0 <= value <= _LAST_SECOND
-    return type(value) is float and math.isfinite(value) and 0 <= value <= _LAST_SECOND
 
 
 class _SeenTokens:

@@ -1,0 +1,136 @@
+"""What an access token says, and the rules for saying it.
+
+The rules of RFC 7519 section 4.1, RFC 9068 sections 2 and 4 and RFC 8725 section
+3, for tokens whose signature has passed. Every broken rule is reported, not
+only the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+REQUIRED_CLAIMS: Final = ("iss", "aud", "sub", "exp", "iat", "jti")
+
+MAX_LIFETIME: Final = 86_400.0
+"""Seconds between `iat` and `exp` beyond which a token is not an access token."""
+
+_LAST_SECOND: Final = 253_402_300_799  # the end of the year 9999
+_STRING_CLAIMS: Final = ("iss", "sub", "jti")
+_OPTIONAL_STRING_CLAIMS: Final = ("scope", "sid", "client_id", "uid")
+_TIME_CLAIMS: Final = ("exp", "iat", "nbf", "auth_time")
+
+
+class Token:
+    """An access token that was verified. Times are seconds since the epoch, UTC."""
+
+    __slots__ = (
+        "_not_after",
+        "_not_before",
+        "algorithm",
+        "audience",
+        "claims",
+        "expires_at",
+        "issued_at",
+        "issuer",
+        "scopes",
+        "session_id",
+        "subject",
+    )
+
+    def __init__(self, claims: dict[str, Any], algorithm: str, leeway: float) -> None:
+        audience = claims["aud"]
+        self.subject: str = claims["sub"]
+        self.issuer: str = claims["iss"]
+        self.audience: tuple[str, ...] = (
+            (audience,) if isinstance(audience, str) else tuple(audience)
+        )
+        self.scopes: frozenset[str] = frozenset(claims.get("scope", "").split())
+        self.session_id: str | None = claims.get("sid")
+        self.issued_at: float = claims["iat"]
+        self.expires_at: float = claims["exp"]
+        self.algorithm: str = algorithm
+        self.claims: Mapping[str, Any] = MappingProxyType(claims)
+        self._not_before = max(claims["iat"], claims.get("nbf", 0)) - leeway
+        self._not_after = claims["exp"] + leeway
+
+    def __repr__(self) -> str:
+        return f"<Token sub={self.subject!r} aud={self.audience!r} scopes={sorted(self.scopes)}>"
+
+
+def type_reasons(header: dict[str, Any]) -> set[str]:
+    """RFC 9068 section 4: `typ` is `at+jwt` or `application/at+jwt`."""
+    typ = header.get("typ")
+    if isinstance(typ, str) and typ.lower() in ("at+jwt", "application/at+jwt"):
+        return set()
+    return {"wrong_type"}
+
+
+def shape_reasons(claims: dict[str, Any]) -> set[str]:
+    """What is wrong with the claims whoever looks at them."""
+    reasons = set()
+    if any(name not in claims for name in REQUIRED_CLAIMS):
+        reasons.add("missing_claim")
+    if not (_strings_are_good(claims) and _times_are_good(claims) and _audience_is_good(claims)):
+        reasons.add("bad_claim")
+    return reasons
+
+
+def _strings_are_good(claims: dict[str, Any]) -> bool:
+    for name in _STRING_CLAIMS:
+        value = claims.get(name, "absent")
+        if not isinstance(value, str) or not value or "\0" in value:
+            return False
+    for name in _OPTIONAL_STRING_CLAIMS:
+        if not isinstance(claims.get(name, ""), str):
+            return False
+    return "uid" not in claims or claims["uid"] == claims.get("sub")
+
+
+def _times_are_good(claims: dict[str, Any]) -> bool:
+    if not all(name not in claims or _is_time(claims[name]) for name in _TIME_CLAIMS):
+        return False
+    if "exp" not in claims or "iat" not in claims:
+        return True
+    return bool(0 < claims["exp"] - claims["iat"] <= MAX_LIFETIME)
+
+
+def _audience_is_good(claims: dict[str, Any]) -> bool:
+    audience = claims.get("aud", "absent")
+    if isinstance(audience, str):
+        return audience != ""
+    return (
+        isinstance(audience, list)
+        and bool(audience)
+        and all(isinstance(name, str) and name for name in audience)
+    )
+
+
+def _is_time(value: object) -> bool:
+    """RFC 7519 section 2, NumericDate: a JSON number of seconds."""
+    if type(value) is int:
+        return 0 <= value <= _LAST_SECOND
+    return type(value) is float and math.isfinite(value) and 0 <= value <= _LAST_SECOND
+
+
+def value_reasons(
+    claims: dict[str, Any], issuer: str, audience: str, now: float, leeway: float
+) -> set[str]:
+    """Compare the claims with what a verifier expects (RFC 9068 section 4)."""
+    reasons = set()
+    if "iss" in claims and claims["iss"] != issuer:
+        reasons.add("wrong_issuer")
+    if "aud" in claims and not _is_among(audience, claims["aud"]):
+        reasons.add("wrong_audience")
+    for name in ("iat", "nbf"):
+        if _is_time(claims.get(name)) and claims[name] > now + leeway:
+            reasons.add("not_yet_valid")
+    if _is_time(claims.get("exp")) and now >= claims["exp"] + leeway:
+        reasons.add("expired")
+    return reasons
+
+
+def _is_among(audience: str, named: object) -> bool:
+    return named == audience or (isinstance(named, list) and audience in named)
