@@ -1,0 +1,173 @@
+"""What the docs say is true: everything is listed, and the commands they show work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import pytest
+from flask import Flask
+
+import config
+from tests.processes import clean_environ, free_port, serving
+from tests.support import CHEAP_HASH
+
+ROOT = Path(__file__).resolve().parent.parent
+
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None and not os.environ.get("CI"), reason="no curl on this machine"
+)
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The fenced blocks of a page."""
+    return re.findall(rf"```{language}\n(.*?)```", read(name), re.DOTALL)
+
+
+def commands(group: click.Group, prefix: str = "flask") -> Iterator[str]:
+    """All commands below a group, as they are typed."""
+    for name, command in group.commands.items():
+        full = f"{prefix} {name}"
+        if isinstance(command, click.Group):
+            yield from commands(command, full)
+        else:
+            yield full
+
+
+def test_every_setting_is_in_the_example() -> None:
+    """`.env.example` is what `flask config example` writes."""
+    assert read(".env.example") == config.example()
+
+
+def test_the_example_can_be_used_as_it_is(tmp_path: Path) -> None:
+    """Every line of it that is no comment would be a setting."""
+    lines = [line.lstrip("#") for line in config.example().splitlines() if "=" in line]
+    given = dict(line.split("=", 1) for line in lines if line.startswith("FOXTROT_"))
+    assert config.load({name: value for name, value in given.items() if value})
+
+
+def test_every_setting_is_in_the_docs() -> None:
+    """The table is what `flask config table` writes."""
+    assert config.table() in read("docs/settings.md")
+
+
+def test_every_command_is_in_the_readme(app: Flask) -> None:
+    """Flask's own are not ours to explain, but for those we need."""
+    ours = [name for name in commands(app.cli) if not name.startswith("flask db")]
+    readme = read("README.md")
+    assert [name for name in ours if f"`{name}`" not in readme] == []
+
+
+def test_every_route_is_in_the_docs(app: Flask) -> None:
+    """Pages and JSON alike."""
+    page = read("docs/api.md")
+    undocumented = [
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if not re.search(rf"[ `(]{re.escape(rule.rule)}[`) ]", page)
+    ]
+    assert undocumented == []
+
+
+def test_every_code_is_in_the_docs() -> None:
+    """The codes are part of the contract."""
+    source = "".join(path.read_text() for path in (ROOT / "app").rglob("*.py"))
+    codes = set(re.findall(r'\bcode(?:: ClassVar\[str\])? = "(\w+)"', source))
+    page = read("docs/api.md")
+    assert codes
+    assert {code for code in codes if f"`{code}`" not in page} == set()
+
+
+def test_every_reason_is_in_the_docs() -> None:
+    """A developer who meets one finds it."""
+    from_code = re.findall(r'^    "(\w+)",$', read("foxtrot/errors.py"), re.MULTILINE)
+    page = read("docs/verify.md")
+    assert len(from_code) == 13
+    assert [reason for reason in from_code if f"`{reason}`" not in page] == []
+
+
+def test_every_room_is_on_the_plan() -> None:
+    """docs/architecture.md lists every file of the house."""
+    plan = read("docs/architecture.md")
+    files = [*(ROOT / "app").rglob("*.py"), *(ROOT / "foxtrot").glob("*.py")]
+    missing = [path.name for path in files if path.stem != "__init__" and path.name not in plan]
+    assert sorted(set(missing) - {"errors.py"}) == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Relative links only; the others are not ours."""
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_examples_of_the_docs_run() -> None:
+    """And guard what they say they guard."""
+    for page in ("README.md", "docs/verify.md"):
+        for source in blocks(page, "python"):
+            names: dict[str, object] = {"__name__": "__main__"}
+            exec(compile(source, page, "exec"), names)
+            if isinstance(names.get("app"), Flask):
+                assert names["app"].test_client().get("/notes").status_code == 401  # type: ignore[attr-defined]  # a Flask app, asked above
+
+
+@pytest.fixture
+def ports(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Both services, and the ports that stand for those of the docs."""
+    login, notes = free_port(), free_port()
+    with ExitStack() as stack:
+        settings = {"FOXTROT_DATA_DIR": str(tmp_path), "FOXTROT_PASSWORD_HASH": CHEAP_HASH}
+        stack.enter_context(serving(port=login, settings=settings))
+        settings = {
+            "NOTES_ISSUER": f"http://localhost:{login}",
+            "NOTES_DATABASE": str(tmp_path / "notes.sqlite3"),
+        }
+        stack.enter_context(serving("--app", "examples.notes", port=notes, settings=settings))
+        yield {"localhost:5000": f"localhost:{login}", "localhost:5001": f"localhost:{notes}"}
+
+
+@needs_curl
+def test_the_readmes_first_calls_work(ports: dict[str, str]) -> None:
+    """As they stand there, one after the other, in a shell."""
+    script = "\n".join(block for block in blocks("README.md", "bash") if "curl" in block)
+    for address, real in ports.items():
+        script = script.replace(address, real)
+    done = subprocess.run(
+        ["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"email":"ann@example.com"' in done.stdout
+    assert "Buy milk" in done.stdout.splitlines()[-1]
+
+
+def test_the_operators_commands_work(tmp_path: Path) -> None:
+    """All the commands of docs/operate.md that need no token, as they stand there."""
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "flask"
+    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
+    command.chmod(0o755)
+    path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = {"FOXTROT_DATA_DIR": str(tmp_path / "instance"), "PATH": path}
+    script = "\n".join(block for block in blocks("docs/operate.md", "bash") if "TOKEN" not in block)
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env=clean_environ({**settings, "FOXTROT_PASSWORD_HASH": CHEAP_HASH}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "backup" / "foxtrot.sqlite3").stat().st_size > 0
