@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any, Final
 
 REQUIRED_CLAIMS: Final = ("iss", "aud", "sub", "exp", "iat", "jti")
@@ -23,44 +23,51 @@ _OPTIONAL_STRING_CLAIMS: Final = ("scope", "sid", "client_id", "uid")
 _TIME_CLAIMS: Final = ("exp", "iat", "nbf", "auth_time")
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Token:
-    """An access token that was verified. Times are seconds since the epoch, UTC."""
+    """An access token that was verified. Times are seconds since the epoch, UTC.
 
-    __slots__ = (
-        "_not_after",
-        "_not_before",
-        "algorithm",
-        "audience",
-        "claims",
-        "expires_at",
-        "issued_at",
-        "issuer",
-        "scopes",
-        "session_id",
-        "subject",
-    )
+    One object may serve many requests, so nothing in it can be changed.
+    """
 
-    def __init__(self, claims: dict[str, Any], algorithm: str, leeway: float) -> None:
+    subject: str
+    issuer: str
+    audience: tuple[str, ...]
+    scopes: frozenset[str]
+    session_id: str | None
+    issued_at: float
+    expires_at: float
+    algorithm: str
+    claims: Mapping[str, Any]
+    not_before: float
+    not_after: float
+
+    @classmethod
+    def of(cls, claims: Mapping[str, Any], algorithm: str, leeway: float) -> Token:
+        """Make a token of claims that were judged and found good.
+
+        `not_before` and `not_after` are the times with the *leeway*, in seconds.
+        """
         audience = claims["aud"]
-        self.subject: str = claims["sub"]
-        self.issuer: str = claims["iss"]
-        self.audience: tuple[str, ...] = (
-            (audience,) if isinstance(audience, str) else tuple(audience)
+        return cls(
+            subject=claims["sub"],
+            issuer=claims["iss"],
+            audience=(audience,) if isinstance(audience, str) else audience,
+            scopes=frozenset(filter(None, claims.get("scope", "").split(" "))),
+            session_id=claims.get("sid"),
+            issued_at=claims["iat"],
+            expires_at=claims["exp"],
+            algorithm=algorithm,
+            claims=claims,
+            not_before=max(claims["iat"], claims.get("nbf", 0)) - leeway,
+            not_after=claims["exp"] + leeway,
         )
-        self.scopes: frozenset[str] = frozenset(claims.get("scope", "").split())
-        self.session_id: str | None = claims.get("sid")
-        self.issued_at: float = claims["iat"]
-        self.expires_at: float = claims["exp"]
-        self.algorithm: str = algorithm
-        self.claims: Mapping[str, Any] = MappingProxyType(claims)
-        self._not_before = max(claims["iat"], claims.get("nbf", 0)) - leeway
-        self._not_after = claims["exp"] + leeway
 
     def __repr__(self) -> str:
         return f"<Token sub={self.subject!r} aud={self.audience!r} scopes={sorted(self.scopes)}>"
 
 
-def type_reasons(header: dict[str, Any]) -> set[str]:
+def type_reasons(header: Mapping[str, Any]) -> set[str]:
     """RFC 9068 section 4: `typ` is `at+jwt` or `application/at+jwt`."""
     typ = header.get("typ")
     if isinstance(typ, str) and typ.lower() in ("at+jwt", "application/at+jwt"):
@@ -68,7 +75,7 @@ def type_reasons(header: dict[str, Any]) -> set[str]:
     return {"wrong_type"}
 
 
-def shape_reasons(claims: dict[str, Any]) -> set[str]:
+def shape_reasons(claims: Mapping[str, Any]) -> set[str]:
     """What is wrong with the claims whoever looks at them."""
     reasons = set()
     if any(name not in claims for name in REQUIRED_CLAIMS):
@@ -78,18 +85,19 @@ def shape_reasons(claims: dict[str, Any]) -> set[str]:
     return reasons
 
 
-def _strings_are_good(claims: dict[str, Any]) -> bool:
+def _strings_are_good(claims: Mapping[str, Any]) -> bool:
     for name in _STRING_CLAIMS:
         value = claims.get(name, "absent")
         if not isinstance(value, str) or not value or "\0" in value:
             return False
     for name in _OPTIONAL_STRING_CLAIMS:
-        if not isinstance(claims.get(name, ""), str):
+        value = claims.get(name, "")
+        if not isinstance(value, str) or "\0" in value:
             return False
     return "uid" not in claims or claims["uid"] == claims.get("sub")
 
 
-def _times_are_good(claims: dict[str, Any]) -> bool:
+def _times_are_good(claims: Mapping[str, Any]) -> bool:
     if not all(name not in claims or _is_time(claims[name]) for name in _TIME_CLAIMS):
         return False
     if "exp" not in claims or "iat" not in claims:
@@ -97,14 +105,14 @@ def _times_are_good(claims: dict[str, Any]) -> bool:
     return bool(0 < claims["exp"] - claims["iat"] <= MAX_LIFETIME)
 
 
-def _audience_is_good(claims: dict[str, Any]) -> bool:
+def _audience_is_good(claims: Mapping[str, Any]) -> bool:
     audience = claims.get("aud", "absent")
     if isinstance(audience, str):
-        return audience != ""
+        return audience != "" and "\0" not in audience
     return (
-        isinstance(audience, list)
+        isinstance(audience, tuple)
         and bool(audience)
-        and all(isinstance(name, str) and name for name in audience)
+        and all(isinstance(name, str) and name and "\0" not in name for name in audience)
     )
 
 
@@ -116,7 +124,7 @@ def _is_time(value: object) -> bool:
 
 
 def value_reasons(
-    claims: dict[str, Any], issuer: str, audience: str, now: float, leeway: float
+    claims: Mapping[str, Any], issuer: str, audience: str, now: float, leeway: float
 ) -> set[str]:
     """Compare the claims with what a verifier expects (RFC 9068 section 4)."""
     reasons = set()
@@ -133,4 +141,4 @@ def value_reasons(
 
 
 def _is_among(audience: str, named: object) -> bool:
-    return named == audience or (isinstance(named, list) and audience in named)
+    return named == audience or (isinstance(named, tuple) and audience in named)

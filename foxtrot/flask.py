@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import re
 from collections.abc import Callable, Collection, Sequence
 from functools import wraps
@@ -24,7 +25,10 @@ from foxtrot.verifier import Status, Verifier
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ENVIRON: Final = "foxtrot.token"
+_log = logging.getLogger("foxtrot")
+
+_UNKNOWN: Final = "The token cannot be judged at the moment."
+_SCHEME: Final = re.compile(r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)")
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
@@ -80,6 +84,7 @@ class Bearer:
         audience: str | None = None,
         **settings: Unpack[Settings],
     ) -> None:
+        self._environ_key = f"foxtrot.token.{id(self)}"
         self._default: _Guard | None = None
         if issuer is not None or audience is not None or settings:
             self._default = _Guard(issuer, audience, **settings)
@@ -123,7 +128,7 @@ class Bearer:
 
         :raises RuntimeError: the view is not guarded, or no token was presented.
         """
-        token = request.environ.get(_ENVIRON)
+        token = request.environ.get(self._environ_key)
         if token is None:
             raise RuntimeError("This request carries no verified token.")
         return cast(Token, token)
@@ -131,7 +136,7 @@ class Bearer:
     @property
     def token_or_none(self) -> Token | None:
         """The token of the request being handled, or None where it is optional."""
-        return cast("Token | None", request.environ.get(_ENVIRON))
+        return cast("Token | None", request.environ.get(self._environ_key))
 
     def _guard(self) -> _Guard:
         guard = current_app.extensions.get("foxtrot", {}).get(self, self._default)
@@ -147,12 +152,13 @@ class Bearer:
 
             @wraps(view)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
-                environ = request.environ
+                # past the proxy: an attribute asked of it costs as much as all of the rest
+                environ = request._get_current_object().environ  # type: ignore[attr-defined]
                 if environ["REQUEST_METHOD"] == "OPTIONS":
                     return current_app.make_default_options_response()
                 guard = self._guard()
                 try:
-                    environ[_ENVIRON] = guard.admit(environ, scopes, optional)
+                    environ[self._environ_key] = guard.admit(environ, scopes, optional)
                 except _Refusal as refusal:
                     return guard.answer(refusal)
                 if is_async:
@@ -205,6 +211,9 @@ class _Guard:
             raise self._refusal_of(text, error) from None
         except Unavailable as error:
             raise _Refusal(503, "unavailable", str(error), retry_after=error.retry_after) from None
+        except Exception as error:
+            _log.exception("The scopes of a token could not be judged")
+            raise _Refusal(503, "unavailable", _UNKNOWN, retry_after=5) from error
         if not scopes.issubset(granted):
             raise _Refusal(
                 403,
@@ -261,7 +270,7 @@ class _Guard:
     def _challenge(self, refusal: _Refusal) -> str:
         parts = [f'realm="{self._realm}"']
         if refusal.code is not None:
-            parts += [f'error="{refusal.code}"', f'error_description="{refusal.detail}"']
+            parts += [f'error="{refusal.code}"', f'error_description="{_quotable(refusal.detail)}"']
         if scope := refusal.members.get("scope"):
             parts.append(f'scope="{scope}"')
         return "Bearer " + ", ".join(parts)
@@ -276,13 +285,18 @@ _TITLES: Final = {
 
 
 def _from_header(header: str) -> str | None:
-    """Take the token out of an `Authorization` header.
+    """Take the token out of an `Authorization` header (RFC 9110 section 11.4).
 
-    None without credentials of this scheme, whose name is matched in any case
-    (RFC 9110 section 11.1).
+    None for another scheme; its name is matched in any case. What is no token is
+    given back as it is, for the verifier to refuse.
     """
-    scheme, _, credentials = header.strip(" \t").partition(" ")
-    return credentials.strip(" ") if scheme.lower() == "bearer" else None
+    if header.startswith("Bearer "):
+        return header[7:].strip(" ")
+    match = _SCHEME.match(header)
+    if match is None or match[1].lower() != "bearer":
+        return None
+    credentials = header[match.end() :]
+    return credentials.strip(" ") if credentials.startswith(" ") else f" {credentials}"
 
 
 def _quotable(text: str) -> str:

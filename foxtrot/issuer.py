@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from http.client import HTTPException
-from typing import Any, Final
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from foxtrot.errors import Unavailable, UnusableKey
 from foxtrot.jwk import PUBLIC_KEY_ALGORITHMS, Key
@@ -33,6 +34,8 @@ RETRY_SECONDS: Final = 5.0
 FETCH_SECONDS: Final = 5.0
 MAX_STALE_SECONDS: Final = 86_400.0
 MAX_ANSWER_BYTES: Final = 262_144
+
+_ASK: Final = {"Accept": "application/json", "User-Agent": "foxtrot", "Connection": "close"}
 
 
 class IssuerKeys:
@@ -68,7 +71,7 @@ class IssuerKeys:
         self._clock = clock
         self._keys: dict[str, Key] = {}
         self._fetched_at: float | None = None
-        self.generation = 0
+        self._withdrawals = 0
         self._start_afresh()
         _sources.add(self)
 
@@ -80,7 +83,13 @@ class IssuerKeys:
         self._attempts = 0
         self._attempted_at: float | None = None
         self._problem = "nothing was fetched yet"
-        self.generation += 1
+        self._withdrawals += 1
+
+    @property
+    def generation(self) -> int:
+        """Changes when a key was withdrawn, and when all have become too old."""
+        self._fresh_keys()
+        return self._withdrawals
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """Give the key of that name and algorithm, or None.
@@ -88,10 +97,11 @@ class IssuerKeys:
         :raises Unavailable: no key was ever fetched, or all are too old.
         """
         self._ensure_thread()
-        key = find_in(self._fresh_keys(), kid, algorithm)
-        if key is None and kid is not None:
+        keys = self._fresh_keys()
+        if kid is not None and kid not in keys:
             self._await_fetch()
-            key = find_in(self._fresh_keys(), kid, algorithm)
+            keys = self._fresh_keys()
+        key = find_in(keys, kid, algorithm)
         if key is None and self._fetched_at is None:
             raise Unavailable(f"No key of {self._issuer} could be fetched: {self._problem}.")
         return key
@@ -102,7 +112,7 @@ class IssuerKeys:
             with self._news:
                 if self._is_too_old():
                     self._keys, self._fetched_at = {}, None
-                    self.generation += 1
+                    self._withdrawals += 1
         return self._keys
 
     def _is_too_old(self) -> bool:
@@ -156,7 +166,7 @@ class IssuerKeys:
         self._keys = keys
         self._fetched_at = self._clock()
         if withdrawn:
-            self.generation += 1
+            self._withdrawals += 1
 
     def _fetch(self) -> dict[str, Key]:
         uri = self._jwks_uri or self._discover()
@@ -203,32 +213,56 @@ def _require_http(url: str) -> None:
         raise ValueError(f"{url!r} is not an http or https URL.")
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:
-        """Leave an answer that redirects what it is: an error."""
-
-
-_opener = build_opener(_NoRedirects)
-
-
 def _get(url: str) -> bytes:
-    """GET a small document, bounded in size and in time."""
+    """GET a small document: no redirects, bounded in size and, as a whole, in time."""
     _require_http(url)
-    deadline = time.monotonic() + FETCH_SECONDS
-    request = Request(url, headers={"Accept": "application/json", "User-Agent": "foxtrot"})  # noqa: S310 - http(s) only, checked above
-    with _opener.open(request, timeout=FETCH_SECONDS) as answer:
-        return _read(answer, deadline)
+    parts = urlsplit(url)
+    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = connect(parts.netloc.rpartition("@")[2], timeout=FETCH_SECONDS)
+    connection.connect()
+    watchdog = _Watchdog(connection)
+    try:
+        target = parts.path or "/"
+        connection.request(
+            "GET", f"{target}?{parts.query}" if parts.query else target, headers=_ASK
+        )
+        return _read(connection)
+    except Exception:
+        watchdog.raise_if_it_bit()
+        raise
+    finally:
+        watchdog.cancel()
+        connection.close()
 
 
-def _read(answer: Any, deadline: float) -> bytes:
-    body = b""
-    while chunk := answer.read1(65_536):
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise ValueError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the answer took longer than {FETCH_SECONDS:g} seconds")
+def _read(connection: HTTPConnection) -> bytes:
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise ValueError(f"it answered {answer.status} {answer.reason}")
+    body = answer.read(MAX_ANSWER_BYTES + 1)
+    if len(body) > MAX_ANSWER_BYTES:
+        raise ValueError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
     return body
+
+
+class _Watchdog(threading.Timer):
+    """Cuts a connection when its time is over, however slowly bytes drip in."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        super().__init__(FETCH_SECONDS, self._bite)
+        self.daemon = True
+        self._socket = connection.sock
+        self._bit = False
+        self.start()
+
+    def raise_if_it_bit(self) -> None:
+        if self._bit:
+            raise TimeoutError(f"the answer took longer than {FETCH_SECONDS:g} seconds")
+
+    def _bite(self) -> None:
+        self._bit = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 _sources: weakref.WeakSet[IssuerKeys] = weakref.WeakSet()

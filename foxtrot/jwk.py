@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -169,6 +169,7 @@ class Key:
         :raises UnusableKey: it is no secret but a public key, a certificate or a JWK.
         """
         material = _secret_bytes(secret)
+        _refuse_encoded_public_key(material)
         refuse_weak_secret(material)
         return cls("HS256", material, kid)
 
@@ -190,7 +191,9 @@ class Key:
         :raises UnusableKey: not a public key in PEM, or of a kind not listed above.
         :raises WeakKey: an RSA key below 2048 bits or with an odd exponent.
         """
-        text = pem.encode() if isinstance(pem, str) else pem
+        text = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
+        if not isinstance(text, bytes):
+            raise UnusableKey("A public key in PEM is a string or bytes.")
         if b"PRIVATE KEY" in text:
             raise UnusableKey(
                 "This is a private key. A service that verifies tokens must hold only the"
@@ -225,7 +228,7 @@ class Key:
 
     @classmethod
     def _from_public_jwk(cls, jwk: Mapping[str, Any], kid: str) -> Key:
-        algorithm = jwk.get("alg") or _algorithm_by_type(jwk)
+        algorithm = jwk["alg"] if "alg" in jwk else _algorithm_by_type(jwk)
         if not isinstance(algorithm, str) or algorithm not in PUBLIC_KEY_ALGORITHMS:
             raise UnusableKey(f"Key {kid!r} is for an algorithm that is not supported.")
         if jwk.get("kty") != _KEY_TYPES[algorithm]:
@@ -288,12 +291,25 @@ def _secret_bytes(secret: str | bytes) -> bytes:
     return cast(bytes, material)
 
 
+def _refuse_encoded_public_key(secret: bytes) -> None:
+    """Refuse a public key that lost its PEM frame on the way into the wrong setting."""
+    packed = b"".join(secret.split()).translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        decoded = b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
+    except ValueError:
+        return
+    try:
+        _ALGORITHMS["HS256"].prepare_key(decoded or b"empty")
+    except InvalidKeyError:
+        raise UnusableKey("This is a public key in base64, not a secret.") from None
+
+
 def refuse_weak_secret(secret: bytes) -> None:
     """Raise `WeakKey` for a secret that is short, repetitive or publicly known."""
     text = secret.decode("utf-8", "replace").strip().casefold()
     if text in WELL_KNOWN_SECRETS:
         raise WeakKey(f"The secret {text!r} stands in tutorials: everybody knows it. {_HOW}")
-    if len(secret) < MIN_SECRET_BYTES:
+    if len(secret.rstrip(b"\0")) < MIN_SECRET_BYTES:  # HMAC pads with zeros: they add nothing
         raise WeakKey(
             f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
             f" this one has {len(secret)}. {_HOW}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from foxtrot.errors import InvalidToken, Unavailable
@@ -21,15 +22,18 @@ MAX_TOKEN_CHARACTERS: Final = 8192
 
 
 class Signed(NamedTuple):
-    """A token whose signature passed. Its claims have not been judged."""
+    """A token whose signature passed. Its claims have not been judged.
 
-    header: dict[str, Any]
-    claims: dict[str, Any]
+    Objects in it are read-only and lists are tuples, so that it can be shared.
+    """
+
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
 
 
 class _Segments(NamedTuple):
-    header: dict[str, Any]
-    claims: dict[str, Any]
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
     signing_input: bytes
     signature: bytes
 
@@ -74,7 +78,7 @@ def _candidates(
         except Unavailable as error:
             unavailable = error
         else:
-            found += [key] if key is not None else []
+            found += [key] if key is not None and key.algorithm == algorithm else []
     if found:
         return found
     raise unavailable or InvalidToken("unknown_key")
@@ -101,7 +105,7 @@ def _split(text: str) -> _Segments:
     )
 
 
-def _read_header(segment: bytes) -> dict[str, Any]:
+def _read_header(segment: bytes) -> Mapping[str, Any]:
     """Read the JOSE header.
 
     Extensions are refused, critical or not known (RFC 7515 section 4.1.11, RFC
@@ -115,15 +119,12 @@ def _read_header(segment: bytes) -> dict[str, Any]:
     return header
 
 
-def _read_object(segment: bytes) -> dict[str, Any]:
+def _read_object(segment: bytes) -> Mapping[str, Any]:
     try:
-        text = _decode(segment).decode("utf-8")
-        value = _DECODER.decode(text)
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+        value = _DECODER.decode(_decode(segment).decode("utf-8"))
     except (ValueError, RecursionError):
         raise InvalidToken("malformed") from None
-    if not isinstance(value, dict):
+    if not isinstance(value, MappingProxyType):
         raise InvalidToken("malformed")
     return value
 
@@ -139,18 +140,25 @@ def _decode(segment: bytes) -> bytes:
     return decoded
 
 
-def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _read_members(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     """Build an object, refusing a member that is given twice (RFC 7519 section 4)."""
-    members = dict(pairs)
+    members = {_checked(name): _checked(value) for name, value in pairs}
     if len(members) != len(pairs):
         raise ValueError("duplicate member")
-    return members
+    return MappingProxyType(members)
+
+
+def _checked(value: Any) -> Any:
+    """Refuse a text with half a surrogate pair; make a list a tuple."""
+    if isinstance(value, str):
+        value.isascii() or value.encode("utf-8")
+    elif isinstance(value, list):
+        return tuple(map(_checked, value))
+    return value
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_unique_members, parse_constant=_refuse_constant
-)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_read_members, parse_constant=_refuse_constant)

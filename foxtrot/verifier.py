@@ -7,6 +7,7 @@ HTTP.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -18,6 +19,8 @@ from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import KeySource, PublicKey, SharedSecret
 
 MAX_LEEWAY: Final = 60.0
+
+_log = logging.getLogger("foxtrot")
 
 
 class Status(Protocol):
@@ -83,19 +86,28 @@ class Verifier:
         :raises InvalidToken: the token must not be accepted; `.reason` says why.
         :raises Unavailable: no key or no status can be had now; never accept.
         """
+        try:
+            return self._verify(text)
+        except (InvalidToken, Unavailable):
+            raise
+        except Exception as error:
+            _log.exception("A token could not be judged")
+            raise Unavailable("The token cannot be judged at the moment.") from error
+
+    def _verify(self, text: str) -> Token:
         if not isinstance(text, str):
             raise InvalidToken("malformed")
         now = self._clock()
         generation = self._generation()
         token = self._seen.get(text, generation)
         if token is None:
-            token = self.judge(self._check_signature(text), now)
+            token = self.judge(signature.check(text, self._sources), now)
             self._seen.add(text, token, generation)
-        elif not token._not_before <= now < token._not_after:
+        elif not token.not_before <= now < token.not_after:
             self._seen.forget(text)
-            raise InvalidToken("expired" if now >= token._not_after else "not_yet_valid")
-        if self._status is not None:
-            self._refuse_ended(self._status, token)
+            raise InvalidToken("expired" if now >= token.not_after else "not_yet_valid")
+        if self._status is not None and self._status.ended(token):
+            raise InvalidToken("revoked")
         return token
 
     def judge(self, signed: signature.Signed, now: float | None = None) -> Token:
@@ -109,31 +121,12 @@ class Verifier:
         reasons |= value_reasons(signed.claims, self.issuer, self.audience, now, self._leeway)
         if reasons:
             raise InvalidToken(reasons)
-        return Token(signed.claims, signed.header["alg"], self._leeway)
+        return Token.of(signed.claims, signed.header["alg"], self._leeway)
 
     def _generation(self) -> int:
         if len(self._sources) == 1:
             return self._sources[0].generation
         return sum(source.generation for source in self._sources)
-
-    def _check_signature(self, text: str) -> signature.Signed:
-        try:
-            return signature.check(text, self._sources)
-        except (InvalidToken, Unavailable):
-            raise
-        except Exception as error:
-            raise Unavailable("The keys cannot be read at the moment.") from error
-
-    @staticmethod
-    def _refuse_ended(status: Status, token: Token) -> None:
-        try:
-            ended = status.ended(token)
-        except (InvalidToken, Unavailable):
-            raise
-        except Exception as error:
-            raise Unavailable("Whether the session has ended cannot be known now.") from error
-        if ended:
-            raise InvalidToken("revoked")
 
 
 def _sources(
