@@ -8,6 +8,7 @@ what it does not understand with the setting's name and what was expected. The
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import re
@@ -44,9 +45,15 @@ class Setting:
 
 
 def environment() -> dict[str, str]:
-    """The process environment, over what the file `.env` beside this one says."""
-    from_file = {name: value or "" for name, value in dotenv_values(ROOT / ".env").items()}
-    return {**from_file, **os.environ}
+    """The process environment, over what the file `.env` beside this one says.
+
+    :raises ConfigError: the file cannot be read.
+    """
+    try:
+        from_file = dotenv_values(ROOT / ".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The file {ROOT / '.env'} cannot be read: {error}.") from None
+    return {**{name: value or "" for name, value in from_file.items()}, **os.environ}
 
 
 def load(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -65,9 +72,9 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known |= {f"{setting.name}_FILE" for setting in SETTINGS if setting.secret}
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
-            raise ConfigError(
-                f"{name} is not a setting. `flask config show` lists those that exist."
-            )
+            similar = difflib.get_close_matches(name, sorted(known), 1)
+            guess = f" Did you mean {similar[0]}?" if similar else ""
+            raise ConfigError(f"{name} is not a setting.{guess} See docs/settings.md.")
 
 
 def _read(setting: Setting, environ: Mapping[str, str]) -> Any:
@@ -95,7 +102,7 @@ def _text_of(setting: Setting, environ: Mapping[str, str]) -> str | None:
         raise ConfigError(f"Give either {setting.name} or {setting.name}_FILE, not both.")
     try:
         return Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{setting.name}_FILE: {path!r} cannot be read: {error}.") from None
 
 
@@ -142,10 +149,15 @@ def is_loopback(host: str) -> bool:
 
 
 def masked(secret: str) -> str:
-    """What may be shown of a secret: the password of a URL is hidden, others are whole."""
-    if "://" not in secret:
+    """What may be shown of a secret: of a database URL, where it leads."""
+    if secret.startswith("sqlite:///"):
+        return secret
+    if not secret.startswith(("postgresql://", "postgresql+psycopg://")):
         return "(set)"
-    return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", secret)
+    parts = urlsplit(secret)
+    login, at, host = parts.netloc.rpartition("@")
+    user = login.partition(":")[0] + ":***" if ":" in login else login
+    return f"{parts.scheme}://{user}{at}{host}{parts.path}"
 
 
 def example() -> str:
@@ -178,7 +190,7 @@ def _shown_default(setting: Setting) -> str:
 
 
 def _text(text: str) -> str:
-    if any(ord(character) < 32 for character in text):
+    if not text.isprintable():
         raise ValueError("text without control characters")
     return text.strip()
 
@@ -219,24 +231,24 @@ def _duration(low: int, high: int) -> Callable[[str], int]:
     return cast
 
 
+_HOST: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|[0-9a-f:.]+"
+
+
 def _public_url(text: str) -> str:
     """An origin: scheme, host and, where it is not the usual one, port."""
     expected = "a URL such as https://login.example.com: http or https, host, no path"
     try:
         parts = urlsplit(text.strip())
-        port = parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise ValueError(expected) from None
-    extras = parts.path.strip("/") or parts.query or parts.fragment or parts.username
-    if parts.scheme not in ("http", "https") or extras or not _is_host(parts.hostname):
+    extras = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    is_host = len(host) <= 253 and re.fullmatch(_HOST, host)
+    if parts.scheme not in ("http", "https") or extras or not is_host or port == 0:
         raise ValueError(expected)
-    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
-
-
-def _is_host(host: str | None) -> bool:
-    return host is not None and bool(re.fullmatch(r"[a-z0-9.-]{1,253}|[0-9a-f:.]{2,45}", host))
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, usual) else "")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -247,7 +259,17 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _user_scopes(text: str) -> tuple[str, ...]:
+    """Scopes for everybody, who must not all be administrators."""
+    scopes = _names(text)
+    if "admin" in scopes:
+        raise ValueError("scopes that everybody may hold; admin is given to single users")
+    return scopes
+
+
 def _strong_secret(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a text of printable characters")
     refuse_weak_secret(text.encode())
     return text
 
@@ -255,25 +277,37 @@ def _strong_secret(text: str) -> str:
 def _database_url(text: str) -> str:
     """A SQLite or PostgreSQL URL; PostgreSQL is spoken to by psycopg 3."""
     url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", text.strip())
-    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
-        raise ValueError("sqlite:////path/to/file or postgresql://user:password@host/name")
+    expected = "sqlite:////path/to/file or postgresql://user:password@host/name"
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")) or not url.isprintable():
+        raise ValueError(expected)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError(expected) from None
     if url.removeprefix("sqlite:///") in ("", ":memory:"):
         raise ValueError("a file: a database in memory forgets its users")
     return url
 
 
+MAX_HASH_BYTES: Final = 128 * 1024 * 1024
+
+
 def _password_hash(text: str) -> str:
+    """A method within bounds: what is accepted here can be computed on a small machine."""
     scrypt = re.fullmatch(r"scrypt:([0-9]{1,7}):([0-9]{1,2}):([0-9]{1,2})", text)
+    argon2id = re.fullmatch(r"argon2id:([0-9]{1,6}):([0-9]{1,2}):([0-9])", text)
     if scrypt:
         n, r, p = (int(number) for number in scrypt.groups())
-        is_power_of_two = n & (n - 1) == 0
-        if is_power_of_two and 1024 <= n <= 2**17 and 1 <= r <= 16 and 1 <= p <= 16:
+        in_bounds = n >= 1024 and r >= 1 and 1 <= p <= 16 and 128 * n * r <= MAX_HASH_BYTES
+        if n & (n - 1) == 0 and in_bounds:
             return text
-    argon2id = re.fullmatch(r"argon2id(?::([0-9]{1,6}):([0-9]{1,2}):([0-9]))?", text)
     if argon2id:
-        memory, passes, lanes = (int(number or 0) for number in argon2id.groups())
-        if not memory or (1024 <= memory <= 262_144 and 1 <= passes <= 16 and 1 <= lanes <= 8):
+        memory, passes, lanes = (int(number) for number in argon2id.groups())
+        in_bounds = memory >= 1024 and memory * 1024 <= MAX_HASH_BYTES
+        if in_bounds and 1 <= passes <= 16 and 1 <= lanes <= 8:
             return text
+    if text == "argon2id":
+        return text
     raise ValueError("scrypt:N:r:p (scrypt:16384:8:5), argon2id or argon2id:KiB:passes:lanes")
 
 
@@ -353,7 +387,7 @@ SETTINGS: Final = (
     ),
     Setting(
         "FOXTROT_DEFAULT_SCOPES",
-        _names,
+        _user_scopes,
         "notes:read,notes:write",
         "The scopes that every user holds, besides those given by `flask users create --scope`.",
     ),

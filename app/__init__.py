@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from flask import Flask
+from flask.cli import NoAppException
 from flask_migrate import Migrate
 
 import config
@@ -40,9 +42,15 @@ def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
     try:
         return _build(config.environment() if overrides is None else overrides)
     except (config.ConfigError, StartRefused) as error:
-        if click.get_current_context(silent=True) is not None:
-            raise click.ClickException(str(error)) from None
-        raise
+        raise _for_terminal(error) from None
+
+
+def _for_terminal(error: Exception) -> Exception:
+    """A refusal as a command says it: one line. Help is given all the same."""
+    if click.get_current_context(silent=True) is None:
+        return error
+    only_help = all(argument.startswith("-") for argument in sys.argv[1:])
+    return (NoAppException if only_help else click.ClickException)(str(error))
 
 
 def _build(environ: Mapping[str, str]) -> Flask:
@@ -60,6 +68,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     command = _command()
     if command == "run":
         banner.refuse_port_in_use()
+        _leave_port_for_commands(app)
     if command in (None, "run"):
         prepare(app)
     if command == "run":
@@ -72,14 +81,25 @@ def prepare(app: Flask) -> None:
     if "foxtrot_keys" in app.extensions:
         return
     with app.app_context():
-        schema.migrate_if_sqlite()
-        secret = _secret_key(app)
-        algorithm = tokens.asymmetric_algorithm(app.config["FOXTROT_ALGORITHM"])
-        if schema.is_current():
-            keys.ensure(algorithm, secret)
-        ring = keys.KeyRing(algorithm, secret)
-        app.extensions["foxtrot_keys"] = ring
-        access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
+        try:
+            _prepare_database(app)
+        except db.BROKEN as error:
+            where = db.file() or config.masked(app.config["FOXTROT_DATABASE_URL"])
+            reason = " ".join(str(getattr(error, "orig", error)).split())
+            raise StartRefused(f"The database {where} cannot be used: {reason}") from None
+
+
+def _prepare_database(app: Flask) -> None:
+    uses_file = app.config["FOXTROT_SECRET_KEY"] is None
+    has_secret = uses_file and secret_key.exists(Path(app.config["FOXTROT_DATA_DIR"]))
+    schema.migrate_if_sqlite(must_exist=has_secret)
+    secret = _secret_key(app)
+    algorithm = tokens.asymmetric_algorithm(app.config["FOXTROT_ALGORITHM"])
+    if schema.is_current():
+        keys.ensure(algorithm, secret)
+    ring = keys.KeyRing(algorithm, secret)
+    app.extensions["foxtrot_keys"] = ring
+    access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
 
 
 def _secret_key(app: Flask) -> SecretKey:
@@ -153,16 +173,25 @@ def _command() -> str | None:
 def _local_issuer(app: Flask) -> str:
     """The issuer while no public URL is set: this machine, at the port of `flask run`.
 
-    The port is left in a file for the commands that run beside the server.
+    Commands that run beside the server find its port in a file.
     """
-    note = Path(app.config["FOXTROT_DATA_DIR"]) / "port"
+    note = _port_file(app)
     context = click.get_current_context(silent=True)
     port = context.params.get("port") if context is not None else None
     if port == 0:
         raise config.ConfigError("Choose a port: with --port 0 nobody knows the issuer's URL.")
-    if port is not None:
-        _make_folder(note.parent)
-        note.write_text(str(port))
-    elif context is not None and note.exists():
-        port = note.read_text().strip()
+    if port is None and context is not None and note.exists():
+        port = note.read_text("ascii", "replace").strip()
     return f"http://localhost:{port or DEFAULT_PORT}"
+
+
+def _leave_port_for_commands(app: Flask) -> None:
+    note = _port_file(app)
+    try:
+        note.write_text(str(click.get_current_context().params["port"]))
+    except OSError as error:
+        raise StartRefused(f"The data folder {note.parent} cannot be written: {error}.") from None
+
+
+def _port_file(app: Flask) -> Path:
+    return Path(app.config["FOXTROT_DATA_DIR"]) / "port"

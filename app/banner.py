@@ -30,6 +30,8 @@ def refuse_port_in_use() -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except OverflowError:
+            raise StartRefused(f"There is no port {port}. Choose one up to 65535.") from None
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise StartRefused(

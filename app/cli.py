@@ -19,7 +19,7 @@ from flask.cli import AppGroup, with_appcontext
 
 import config
 from app import inspection, login, sessions, users
-from app.errors import AppError, ValidationFailed
+from app.errors import AppError, StartRefused, ValidationFailed
 from app.users import User
 
 P = ParamSpec("P")
@@ -42,9 +42,11 @@ def command(view: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(view)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        current_app.extensions["foxtrot_prepare"]()
         try:
+            current_app.extensions["foxtrot_prepare"]()
             return view(*args, **kwargs)
+        except StartRefused as refusal:
+            raise click.ClickException(str(refusal)) from None
         except ValidationFailed as refusal:
             lines = [f"{field}: {' '.join(said)}" for field, said in refusal.errors.items()]
             raise click.ClickException("\n".join(lines)) from None
@@ -175,7 +177,7 @@ def inspect_token(token: str, audience: str | None, as_json: bool) -> None:
     TOKEN is the token, or - to read it from standard input. Exit code 1 if it
     would be refused.
     """
-    text = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 - a dash, no secret
+    text = _read_stdin().strip() if token == "-" else token  # noqa: S105 - a dash, no secret
     report = inspection.inspect(text, audience)
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
     if report.reasons:
@@ -225,10 +227,15 @@ def _user(email: str) -> User:
 
 def _read_password(from_stdin: bool) -> str:
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        return _read_stdin().partition("\n")[0].rstrip("\r")
     if not sys.stdin.isatty():
         raise click.UsageError("There is no terminal to ask on: give --password-stdin.")
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _read_stdin() -> str:
+    """Standard input as UTF-8, whatever the locale; what is none becomes what nobody types."""
+    return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
 
 
 def _checked_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, Engine, MetaData, event, text
+from sqlalchemy import BigInteger, Connection, MetaData, event, text
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
@@ -27,6 +28,9 @@ from sqlalchemy.types import TypeDecorator
 BUSY_SECONDS: Final = 5
 FAILURES: Final = (OperationalError, PoolTimeoutError)
 """What the database raises when it cannot answer now."""
+
+BROKEN: Final = (DatabaseError, PoolTimeoutError)
+"""What it raises, besides, when it is not what it should be."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -84,6 +88,12 @@ def engine_options(url: str) -> dict[str, Any]:
     return options
 
 
+def file() -> Path | None:
+    """The file of a SQLite database."""
+    url = db.engine.url
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
 @contextmanager
 def transaction() -> Iterator[None]:
     """Write, all or nothing. Inside another transaction it is part of that one.
@@ -123,16 +133,6 @@ def exclusive_connection() -> Iterator[Connection]:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
         yield connection
-
-
-def is_ready(engine: Engine | None = None) -> bool:
-    """Say whether the database answers."""
-    try:
-        with (engine or db.engine).connect() as connection:
-            connection.execute(text("SELECT 1"))
-    except (DBAPIError, PoolTimeoutError):
-        return False
-    return True
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

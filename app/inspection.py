@@ -7,6 +7,7 @@ services use, with this service's keys.
 from __future__ import annotations
 
 import json
+import math
 from base64 import urlsafe_b64decode
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -94,17 +95,25 @@ def _peek(text: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
 
 def _decoded(segment: str) -> dict[str, Any] | None:
     try:
-        members = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+        text = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        members = json.loads(text, parse_float=_finite, parse_constant=str)
     except (ValueError, RecursionError):
         return None
     return members if isinstance(members, dict) else None
+
+
+def _finite(text: str) -> float | str:
+    """A number that JSON can write again, or its digits."""
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def _line(name: str, value: Any) -> str:
     shown = json.dumps(value, ensure_ascii=True)
     if name in _TIMES and isinstance(value, int | float):
         shown += f"  ({_moment(value)})"
-    return f"  {name:<10} {shown}"
+    plain = name if name.isascii() and name.isprintable() else json.dumps(name)
+    return f"  {plain:<10} {shown}"
 
 
 def _moment(seconds: float) -> str:

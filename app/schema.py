@@ -14,26 +14,34 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
-from app.db import db, exclusive_connection
+from app.db import db, exclusive_connection, file
 from app.errors import StartRefused
 
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "migrations"
 
 
 def is_current() -> bool:
-    """Say whether the database has exactly the schema that this code needs."""
+    """Say whether the database is there and has exactly the schema that this code needs."""
+    path = file()
+    if path is not None and not path.exists():
+        return False
     with db.engine.connect() as connection:
         return _revision(connection) == _head()
 
 
-def migrate_if_sqlite() -> None:
+def migrate_if_sqlite(*, must_exist: bool) -> None:
     """Upgrade a SQLite database that is behind; of many processes one does it.
 
-    :raises StartRefused: the schema is newer than this code.
+    :param must_exist: there was a database here before, so a missing one is lost.
+    :raises StartRefused: the file is lost or cut, or newer than this code.
     """
-    if db.engine.dialect.name != "sqlite" or is_current():
+    path = file()
+    if path is None:
+        return
+    _refuse_damaged(path, must_exist=must_exist)
+    if is_current():
         return
     with exclusive_connection() as connection:
         revision = _revision(connection)
@@ -42,9 +50,29 @@ def migrate_if_sqlite() -> None:
             _upgrade(connection)
 
 
-def has_tables() -> bool:
-    """Say whether there is a schema at all."""
-    return inspect(db.engine).has_table("users")
+def _refuse_damaged(path: Path, *, must_exist: bool) -> None:
+    """Never make a new database where there was one: all users would be gone without a word."""
+    has_content = path.exists() and (path.is_dir() or path.stat().st_size > 0)
+    if must_exist and not has_content and not path.with_name(f"{path.name}-wal").exists():
+        raise StartRefused(
+            f"The database {path} is missing or empty, but the secret beside it says that there was"
+            " one. Put it back from the backup; to begin anew, remove the secret too."
+        )
+    if path.is_file() and _is_cut(path):
+        raise StartRefused(
+            f"The database {path} is shorter than it says it is. Put it back from the backup."
+        )
+
+
+def _is_cut(path: Path) -> bool:
+    """Compare the size with the header (https://www.sqlite.org/fileformat2.html section 1.3)."""
+    with path.open("rb") as opened:
+        header = opened.read(100)
+    if len(header) < 100 or header[24:28] != header[92:96]:
+        return False
+    page_size = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    return path.stat().st_size < pages * (65_536 if page_size == 1 else page_size)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -38,6 +38,11 @@ class SecretKey:
         )
 
 
+def exists(data_dir: Path) -> bool:
+    """Say whether a secret file was made here before."""
+    return (data_dir / FILE_NAME).exists()
+
+
 def from_file(data_dir: Path, *, may_create: bool) -> SecretKey:
     """Read the secret file, or make it while nothing depends on it.
 

@@ -132,6 +132,8 @@ def by_email(email: str) -> User | None:
 
 def by_public_id(public_id: str) -> User | None:
     """Find a user by the id that tokens carry."""
+    if not public_id.isascii():
+        return None
     return db.session.scalar(select(User).where(User.public_id == public_id))
 
 

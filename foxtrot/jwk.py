@@ -314,11 +314,20 @@ def refuse_weak_secret(secret: bytes) -> None:
             f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
             f" this one has {len(secret)}. {_HOW}"
         )
-    if len(set(secret)) < 8 or _is_repeated_known_secret(text):
+    if len(set(secret)) < 8 or _period(secret) < MIN_SECRET_BYTES or _repeats_known(text):
         raise WeakKey(f"The secret repeats itself and can be guessed. {_HOW}")
 
 
-def _is_repeated_known_secret(text: str) -> bool:
+def _period(secret: bytes) -> int:
+    """The length of the shortest text of which *secret* is a repetition."""
+    return next(
+        length
+        for length in range(1, len(secret) + 1)
+        if secret[length:] == secret[: len(secret) - length]
+    )
+
+
+def _repeats_known(text: str) -> bool:
     """Say whether *text* is a well-known secret written several times over."""
     return any(
         len(known) >= 3 and not text.replace(known, "").strip("-_ 0123456789")

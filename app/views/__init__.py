@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.errors import AppError, Unavailable, ValidationFailed
-from app.views import account, api, auth, browser, pages, wellknown
+from app.views import access, account, api, auth, browser, pages, wellknown
 from app.views.access import public
 from app.views.contract import PROBLEM
 
@@ -58,11 +58,12 @@ _log = logging.getLogger("foxtrot.app")
 
 def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None:
     """Attach all doors, and what they have in common."""
+    app.url_map.merge_slashes = False  # its redirects would name the host of the request
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     public(app.view_functions["static"])
     app.before_request(browser.require_served_host)
-    app.after_request(_add_security_headers)
+    app.after_request(_add_headers)
     app.register_error_handler(AppError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
     for failure in database_failures:
@@ -114,9 +115,6 @@ def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Respon
         problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         response = jsonify({**problem, "code": code, **members})
         response.status_code, response.content_type = status, PROBLEM
-    if status == 401:
-        realm = current_app.config["FOXTROT_SITE_NAME"].replace('"', "")
-        response.headers["WWW-Authenticate"] = f'Bearer realm="{realm}"'
     return response
 
 
@@ -130,13 +128,15 @@ def _wants_page() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
-def _add_security_headers(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     headers = response.headers
     headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    if response.status_code == 401:
+        headers.setdefault("WWW-Authenticate", f'Bearer realm="{access.realm()}"')
     if request.endpoint != "static":
         headers.setdefault("Cache-Control", "no-store")
     if current_app.config["ISSUER"].startswith("https://"):

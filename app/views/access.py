@@ -7,11 +7,12 @@ every other service uses; here it asks the database whether the session lives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from flask import Flask, g, redirect, request, url_for
+from flask import Flask, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from app import sessions, tokens
@@ -36,8 +37,18 @@ def init_app(app: Flask, keys: Sequence[KeySource]) -> None:
         keys=keys,
         status=_LiveSessions(),
         scopes_of=_effective_scopes,
-        realm=app.config["FOXTROT_SITE_NAME"],
+        realm=_realm(app),
     )
+
+
+def realm() -> str:
+    """How challenges name this service."""
+    return _realm(current_app)
+
+
+def _realm(app: Flask) -> str:
+    """The site's name, as far as a quoted-string in a header can hold it."""
+    return re.sub(r'[^\x20-\x7e]|["\\]', "", app.config["FOXTROT_SITE_NAME"])
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:

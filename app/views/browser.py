@@ -57,9 +57,10 @@ def begin(response: R, session: LoginSession, secret: str) -> R:
 def end(response: R) -> R:
     """End the session of this request's cookie, if there is one, and take the cookie away."""
     _end_current()
-    response.delete_cookie(
-        _cookie_name(), secure=_is_https(), httponly=True, samesite="Lax", path="/"
-    )
+    if has_cookie():  # another site's request carries none, and must not take ours away
+        response.delete_cookie(
+            _cookie_name(), secure=_is_https(), httponly=True, samesite="Lax", path="/"
+        )
     return response
 
 
