@@ -176,7 +176,8 @@ def document(app: Flask, title: str) -> dict[str, Any]:
             continue
         path = paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            path[method.lower()] = _describe(rule.endpoint, view, promise, schemas)
+            described = _describe(rule.endpoint, view, promise, schemas)
+            path[method.lower()] = described | _path_parameters(rule.arguments)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1"},
@@ -189,6 +190,14 @@ def document(app: Flask, title: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def _path_parameters(names: set[str]) -> dict[str, Any]:
+    schema = {"type": "string"}
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": schema} for name in sorted(names)
+    ]
+    return {"parameters": parameters} if parameters else {}
 
 
 def _describe(
