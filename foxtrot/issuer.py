@@ -242,6 +242,8 @@ def _read(connection: HTTPConnection) -> bytes:
     body = answer.read(MAX_ANSWER_BYTES + 1)
     if len(body) > MAX_ANSWER_BYTES:
         raise ValueError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    if answer.length:
+        raise ValueError(f"the answer ended {answer.length} bytes early")
     return body
 
 

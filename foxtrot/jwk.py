@@ -306,10 +306,11 @@ def _refuse_encoded_public_key(secret: bytes) -> None:
 
 def refuse_weak_secret(secret: bytes) -> None:
     """Raise `WeakKey` for a secret that is short, repetitive or publicly known."""
+    secret = secret.rstrip(b"\0")  # HMAC pads with zeros: they add nothing
     text = secret.decode("utf-8", "replace").strip().casefold()
     if text in WELL_KNOWN_SECRETS:
         raise WeakKey(f"The secret {text!r} stands in tutorials: everybody knows it. {_HOW}")
-    if len(secret.rstrip(b"\0")) < MIN_SECRET_BYTES:  # HMAC pads with zeros: they add nothing
+    if len(secret) < MIN_SECRET_BYTES:
         raise WeakKey(
             f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
             f" this one has {len(secret)}. {_HOW}"
