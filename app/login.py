@@ -32,8 +32,11 @@ def with_password(
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
     user = users.authenticate(email, password)
+    row_id, proven_at = user.id, user.password_changed_at
     tokens.choose_scopes(user, tokens.choose_audience(audience), scope)
-    return sessions.start(user, client, with_secret=with_secret, now=now)
+    with transaction():
+        user = users.hold(row_id, proven_at)
+        return sessions.start(user, client, with_secret=with_secret, now=now)
 
 
 def register(email: str, password: str) -> User:

@@ -102,7 +102,7 @@ def mint(
 
 def choose_audience(wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The audience of a token: what was wished for, of what is known."""
-    known = (issuer(), *current_app.config["FOXTROT_AUDIENCES"])
+    known = tuple(dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"])))
     if wanted is None:
         return known
     unknown = [name for name in wanted if name not in known]

@@ -110,18 +110,31 @@ def authenticate(email: str, password: str) -> User:
     :raises InvalidCredentials: they are nobody's.
     """
     user = by_email(email)
-    user_id, stored = (user.id, user.password_hash) if user else (None, None)
-    enabled = user is not None and user.disabled_at is None
+    row_id, stored, changed_at = (
+        (user.id, user.password_hash, user.password_changed_at) if user else (None, None, None)
+    )
     release()
-    matches = passwords.verify(stored, password, _method())
-    if not matches or not enabled or stored is None:
+    if not passwords.verify(stored, password, _method()) or stored is None:
         raise InvalidCredentials
     if passwords.needs_rehash(stored, _method()):
-        _renew_hash(user_id, stored, password)
-    found = db.session.get(User, user_id)
-    if found is None or found.disabled_at is not None:
+        _renew_hash(row_id, stored, password)
+    found = db.session.get(User, row_id)
+    if found is None or found.disabled_at or found.password_changed_at != changed_at:
         raise InvalidCredentials
     return found
+
+
+def hold(row_id: int, proven_at: datetime) -> User:
+    """Inside a transaction, keep a user as they were when they proved who they are.
+
+    :param proven_at: their `password_changed_at` of then.
+    :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
+    """
+    query = select(User).where(User.id == row_id).with_for_update()
+    user = db.session.scalar(query.execution_options(populate_existing=True))
+    if user is None or user.disabled_at or user.password_changed_at != proven_at:
+        raise InvalidCredentials
+    return user
 
 
 def by_email(email: str) -> User | None:

@@ -64,7 +64,7 @@ def log_in(body: Login) -> TokenAnswer | Response:
     wants_cookie = body.session == "cookie"
     if wants_cookie:
         browser.require_own_origin()
-    audience, scope = body.audiences(), body.scopes()
+    audience, scope = body.audience, body.scopes()
     session, secret = login.with_password(
         body.email,
         body.password,
@@ -92,7 +92,7 @@ def token(body: Grant) -> TokenAnswer:
     session = browser.current_session()
     if session is None:
         raise NotSignedIn
-    return token_answer(tokens.mint(session, audience=body.audiences(), scope=body.scopes()))
+    return token_answer(tokens.mint(session, audience=body.audience, scope=body.scopes()))
 
 
 @blueprint.post("/logout")

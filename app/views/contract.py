@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from flask import Flask, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from app.errors import AppError, InvalidRequest, ValidationFailed
 
@@ -81,12 +81,16 @@ def read_body(model: type[Body]) -> Body:
     """Read the JSON body of the request into a model.
 
     :raises UnsupportedMediaType: it is not announced as JSON.
+    :raises RequestEntityTooLarge: it is too long.
     :raises InvalidRequest: it is not one JSON object (RFC 8259), or says a thing twice.
     :raises ValidationFailed: fields are missing, unknown or of a wrong type.
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
-    members = _parse(request.get_data(cache=False))
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
+        raise RequestEntityTooLarge  # a chunked body: its length shows only now, cut at the limit
+    members = _parse(raw)
     try:
         return model.model_validate(members)
     except ValidationError as error:
@@ -98,13 +102,14 @@ def _parse(raw: bytes) -> dict[str, Any]:
         text = raw.decode("utf-8")
         members = _DECODER.decode(text)
         json.dumps(members, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+        has_nul = _has_nul(members)
     except _Duplicate as error:
         raise InvalidRequest(f"The body has the member {str(error)!r} twice.") from None
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not well-formed JSON in UTF-8.") from None
     if not isinstance(members, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    if _has_nul(members):
+    if has_nul:
         raise InvalidRequest("The body has a NUL character in a text.")
     return members
 

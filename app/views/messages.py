@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from app.tokens import AccessToken
 from app.users import User
@@ -23,13 +23,10 @@ class Credentials(Body):
 class Grant(Body):
     """What a token is wanted for; by default all that it can be for."""
 
-    audience: Name | list[Name] | None = None
+    audience: Names | None = None
     scope: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="Scopes separated by spaces.", examples=["notes:read notes:write"]
     )
-
-    def audiences(self) -> list[str] | None:
-        return [self.audience] if isinstance(self.audience, str) else self.audience
 
     def scopes(self) -> list[str] | None:
         return None if self.scope is None else self.scope.split()
@@ -43,8 +40,11 @@ class Login(Grant):
     )
 
 
-class Nothing(Body):
-    """An object without members."""
+Names = Annotated[
+    list[Name],
+    BeforeValidator(lambda names: [names] if isinstance(names, str) else names),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class UserAnswer(Answer):
