@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import Any, Final, Literal, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, after_this_request, current_app, request
 
 from foxtrot.claims import Token
 from foxtrot.errors import UNSIGNED_REASONS, InvalidToken, Unavailable
@@ -231,7 +231,10 @@ class _Guard:
         from_query = request.args.getlist("access_token")
         if len(from_query) + (from_header is not None) > 1:
             raise _Refusal(400, "invalid_request", "The request carries more than one token.")
-        return from_query[0] if from_query else from_header
+        if not from_query:
+            return from_header
+        after_this_request(_keep_out_of_shared_caches)
+        return from_query[0]
 
     def _refusal_of(self, text: str, error: InvalidToken) -> _Refusal:
         """A header that holds no token is a bad request; a bad token is another matter."""
@@ -297,6 +300,12 @@ def _from_header(header: str) -> str | None:
         return None
     credentials = header[match.end() :]
     return credentials.strip(" ") if credentials.startswith(" ") else f" {credentials}"
+
+
+def _keep_out_of_shared_caches(response: Response) -> Response:
+    """RFC 6750 section 2.3, for answers to a URL that holds a token."""
+    response.headers.setdefault("Cache-Control", "private")
+    return response
 
 
 def _quotable(text: str) -> str:

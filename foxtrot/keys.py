@@ -108,7 +108,7 @@ def load_jwk_set(jwks: Mapping[str, Any] | str | bytes) -> dict[str, Key]:
     7517 section 5 recommends. What makes the whole set untrustworthy refuses it.
 
     :raises UnusableKey: not a JWK Set, two keys of one name, a secret or
-        private key in it.
+        private key in it, or keys of which none is usable.
     """
     entries = _entries(jwks)
     names = [entry.get("kid") for entry in entries]
@@ -126,6 +126,8 @@ def load_jwk_set(jwks: Mapping[str, Any] | str | bytes) -> dict[str, Key]:
             _log.warning("A key of the JWK Set is passed over: %s", error)
         else:
             keys[str(key.kid)] = key
+    if entries and not keys:
+        raise UnusableKey("The JWK Set holds no key that can verify a token.")
     return keys
 
 

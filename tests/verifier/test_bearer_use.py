@@ -265,3 +265,13 @@ def test_answers_after_a_refusal_pass_the_apps_own_hooks(app: Notes) -> None:
         return answer
 
     assert "Access-Control-Allow-Origin" in ask(app.test_client(), None).headers
+
+
+def test_an_answer_to_a_url_with_a_token_stays_out_of_shared_caches(
+    app: Notes, keys: JWKSet, mint: Mint
+) -> None:
+    """RFC 6750 section 2.3."""
+    bearer = Bearer(ISSUER, "notes", keys=[keys], clock=Clock(), locations=("header", "query"))
+    app.add_url_rule("/by-url", "by_url", bearer.required()(lambda: "ok"))
+    answer = app.test_client().get(f"/by-url?access_token={mint()}")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private")

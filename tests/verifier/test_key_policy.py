@@ -99,7 +99,7 @@ def test_a_weak_secret_of_ones_own_is_not_repeated_in_the_error() -> None:
 @pytest.mark.parametrize("secret", ["", b""])
 def test_an_empty_secret_cannot_be_used(secret: str | bytes) -> None:
     """An empty secret is no secret."""
-    with pytest.raises(UnusableKey):
+    with pytest.raises(WeakKey, match="empty"):
         SharedSecret(secret)
 
 
