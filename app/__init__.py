@@ -83,10 +83,12 @@ def prepare(app: Flask) -> None:
     with app.app_context():
         try:
             _prepare_database(app)
-        except db.BROKEN as error:
+        except db.FAILURES as error:
             where = db.file() or config.masked(app.config["FOXTROT_DATABASE_URL"])
             reason = " ".join(str(getattr(error, "orig", error)).split())
             raise StartRefused(f"The database {where} cannot be used: {reason}") from None
+        finally:
+            db.disconnect()  # workers that are forked later must not share a connection
 
 
 def _prepare_database(app: Flask) -> None:

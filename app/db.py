@@ -20,17 +20,14 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, Connection, MetaData, event, text
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 BUSY_SECONDS: Final = 5
-FAILURES: Final = (OperationalError, PoolTimeoutError)
-"""What the database raises when it cannot answer now."""
-
-BROKEN: Final = (DatabaseError, PoolTimeoutError)
-"""What it raises, besides, when it is not what it should be."""
+FAILURES: Final = (DatabaseError, PoolTimeoutError)
+"""What the database raises when it cannot answer now, or is not what it should be."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -81,8 +78,8 @@ def init_app(app: Flask) -> None:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """How the pool of connections behaves: it waits shortly, and drops dead connections."""
-    options: dict[str, Any] = {"pool_timeout": BUSY_SECONDS}
+    """How the engine behaves: it waits shortly, drops dead connections, logs no values."""
+    options: dict[str, Any] = {"pool_timeout": BUSY_SECONDS, "hide_parameters": True}
     if not url.startswith("sqlite"):
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": BUSY_SECONDS}}
     return options
@@ -121,6 +118,12 @@ def release() -> None:
     """Give the connection back before work that takes long and needs no database."""
     if not db.session().info.get("writing"):
         db.session.rollback()
+
+
+def disconnect() -> None:
+    """Close all connections; the next use opens new ones."""
+    db.session.remove()
+    db.engine.dispose()
 
 
 @contextmanager

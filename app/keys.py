@@ -34,9 +34,11 @@ from app.db import FAILURES, Base, db, transaction, utcnow
 from app.errors import StartRefused, Unavailable
 from app.secret_key import SecretKey
 from foxtrot.jwk import PUBLIC_KEY_ALGORITHMS, Key, public_jwk
+from foxtrot.keys import find_in
 
 PURPOSE: Final = "key wrapping v1"
 REREAD: Final = timedelta(seconds=30)
+RETRY: Final = timedelta(seconds=15)
 RSA_BITS: Final = 3072
 
 _log = logging.getLogger("foxtrot.app")
@@ -107,8 +109,9 @@ class KeyRing:
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """Give a public key by name, as `foxtrot.KeySource` asks."""
         self._refresh(utcnow())
-        key = self._public.get(kid) if kid is not None else None
-        return key if key is not None and key.algorithm == algorithm else None
+        if kid is not None and kid not in self._public:
+            self._read()  # another worker may have made it just now
+        return find_in(self._public, kid, algorithm)
 
     def public_set(self) -> list[dict[str, Any]]:
         """The public keys as JWKs, oldest first."""
@@ -117,19 +120,19 @@ class KeyRing:
 
     def _refresh(self, now: datetime) -> None:
         """Look at the table again when the last look is half a minute old."""
-        if self._is_fresh(now):
-            return
-        with self._lock:
-            if self._is_fresh(now):
-                return
-            try:
+        if self._is_fresh(now) or not self._lock.acquire(blocking=not self._public):
+            return  # somebody else is looking; meanwhile what is known is good
+        try:
+            if not self._is_fresh(now):
                 self._read()
-            except FAILURES:
-                if not self._public:
-                    raise
-                _log.warning("The signing keys cannot be read now; those known are used.")
-            else:
                 self._read_at = now
+        except FAILURES:
+            if not self._public:
+                raise
+            _log.warning("The signing keys cannot be read now; those known are used.")
+            self._read_at = now - REREAD + RETRY
+        finally:
+            self._lock.release()
 
     def _is_fresh(self, now: datetime) -> bool:
         return self._read_at is not None and abs(now - self._read_at) < REREAD
@@ -177,7 +180,7 @@ def _open(row: SigningKey, secret_key: SecretKey) -> Any:
     nonce, sealed = row.private_key[:12], row.private_key[12:]
     try:
         der = AESGCM(secret_key.derive(PURPOSE)).decrypt(nonce, sealed, row.kid.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise StartRefused(
             f"The secret from {secret_key.origin} does not open signing key {row.kid}: it is not"
             " the one that this database was made with. Put the right one back."

@@ -75,8 +75,8 @@ def start(
         public_id=new_id("s"),
         user_id=user.id,
         secret_hash=digest(secret) if secret else None,
-        address=client.address[:MAX_TEXT],
-        user_agent=client.user_agent[:MAX_TEXT],
+        address=_printable(client.address),
+        user_agent=_printable(client.user_agent),
         authenticated_at=now,
         created_at=now,
         last_seen_at=now,
@@ -122,6 +122,11 @@ def end_all(user: User, now: datetime | None = None) -> None:
     )
     with transaction():
         db.session.execute(query.values(ended_at=now or utcnow()))
+
+
+def _printable(text: str) -> str:
+    """What a client says of itself, without what databases and terminals choke on."""
+    return "".join(character for character in text[:MAX_TEXT] if character.isprintable())
 
 
 def _limit(kind: str) -> timedelta:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskCliRunner, FlaskClient
+from flask.testing import FlaskClient, FlaskCliRunner
 
 from app import create_app, users
-from app.db import db
+from app.db import disconnect
 from app.users import User
 from tests.support import ORIGIN, PASSWORD, cheap_settings
 
@@ -98,8 +98,7 @@ def find_user(app: Flask, email: str) -> User:
 def dispose(app: Flask) -> None:
     """Close the connections: Python 3.13 warns of those left open."""
     with app.app_context():
-        db.session.remove()
-        db.engine.dispose()
+        disconnect()
 
 
 __all__ = ["ORIGIN", "PASSWORD"]

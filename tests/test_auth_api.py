@@ -584,14 +584,14 @@ def overlap(ones: list[float], others: list[float]) -> float:
 
 @pytest.mark.parametrize("name", ["unknown address", "disabled user"])
 def test_refused_logins_take_the_same_time(times: dict[str, list[float]], name: str) -> None:
-    """By chance alone 60 against 60 leave these bounds not once in a hundred thousand runs."""
-    assert 0.25 < overlap(times[name], times["wrong password"]) < 0.75
+    """A hash that is not computed is seen at once; the load of one row may be, chance never is."""
+    assert 0.15 < overlap(times[name], times["wrong password"]) < 0.85
 
 
 def test_the_measure_sees_a_difference(times: dict[str, list[float]]) -> None:
     """Were one of them to take twice as long, the same tries would tell."""
     slower = [seconds * 2 for seconds in times["wrong password"]]
-    assert overlap(slower, times["wrong password"]) > 0.75
+    assert overlap(slower, times["wrong password"]) > 0.85
 
 
 # The bearer check of the own API (RFC 6750)

@@ -576,3 +576,14 @@ def living(app: Flask, answer: TestResponse) -> bool:
     """Whether a login led to a token that opens the API."""
     token = answer.get_json().get("access_token")
     return token is not None and get(app.test_client(), "/api/me", token).status_code == 200
+
+
+def test_what_a_browser_calls_itself_is_kept_without_control_characters(
+    app: Flask, client: FlaskClient, alice: str
+) -> None:
+    """A header may hold NUL, which PostgreSQL refuses, and what a terminal would obey."""
+    client.environ_base["HTTP_USER_AGENT"] = "Fire\0fox\x1b[2J\x7f"
+    assert log_in(client, alice).status_code == 200
+    with app.app_context():
+        [session] = db.session.query(LoginSession)
+        assert session.user_agent.isprintable()

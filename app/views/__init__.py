@@ -101,7 +101,7 @@ def _refuse_http(error: HTTPException) -> Response:
 
 
 def _refuse_for_database(error: Exception) -> Response:
-    _log.error("The database does not answer: %s", type(error).__name__)
+    _log.error("The database does not answer: %s", getattr(error, "orig", error))
     return _refuse(Unavailable())
 
 
