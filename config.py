@@ -290,6 +290,8 @@ def _database_url(text: str) -> str:
 
 
 MAX_HASH_BYTES: Final = 128 * 1024 * 1024
+MAX_SCRYPT_WORK: Final = 2**22  # N·r·p: six times the default
+MAX_ARGON2ID_WORK: Final = 2**20  # KiB·passes
 
 
 def _password_hash(text: str) -> str:
@@ -298,13 +300,13 @@ def _password_hash(text: str) -> str:
     argon2id = re.fullmatch(r"argon2id:([0-9]{1,6}):([0-9]{1,2}):([0-9])", text)
     if scrypt:
         n, r, p = (int(number) for number in scrypt.groups())
-        in_bounds = n >= 1024 and r >= 1 and 1 <= p <= 16 and 128 * n * r <= MAX_HASH_BYTES
-        if n & (n - 1) == 0 and in_bounds:
+        in_bounds = 128 * n * r <= MAX_HASH_BYTES and n * r * p <= MAX_SCRYPT_WORK
+        if n >= 1024 and n & (n - 1) == 0 and r and p and in_bounds:
             return text
     if argon2id:
         memory, passes, lanes = (int(number) for number in argon2id.groups())
-        in_bounds = memory >= 1024 and memory * 1024 <= MAX_HASH_BYTES
-        if in_bounds and 1 <= passes <= 16 and 1 <= lanes <= 8:
+        in_bounds = memory * 1024 <= MAX_HASH_BYTES and memory * passes <= MAX_ARGON2ID_WORK
+        if memory >= 1024 and passes and 1 <= lanes <= 8 and in_bounds:
             return text
     if text == "argon2id":
         return text

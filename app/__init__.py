@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -159,11 +160,22 @@ def _refuse_debug_in_public(app: Flask) -> None:
 
 def _set_up_logging() -> None:
     """Log to standard error, unless somebody set up logging already."""
+    logging.getLogger("werkzeug").addFilter(_hide_link_secrets)
     logger = logging.getLogger("foxtrot")
     if not logger.handlers and not logging.getLogger().handlers:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         logger.addHandler(handler)
+
+
+def _hide_link_secrets(record: logging.LogRecord) -> bool:
+    """Keep the secrets of one-time links out of the development server's access log."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            re.sub(r"token=[^&\s\"]+", "token=…", part) if isinstance(part, str) else part
+            for part in record.args
+        )
+    return True
 
 
 def _command() -> str | None:

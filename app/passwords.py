@@ -19,7 +19,9 @@ from zxcvbn import zxcvbn
 
 MAX_BYTES: Final = 1024
 MIN_SCORE: Final = 3
-MAX_MEMORY_BYTES: Final = 256 * 1024 * 1024
+MAX_MEMORY_BYTES: Final = 129 * 1024 * 1024
+MAX_SCRYPT_WORK: Final = 2**22
+MAX_ARGON2ID_WORK: Final = 2**20
 ARGON2ID_DEFAULT: Final = "argon2id:19456:2:1"
 """An OWASP row: 19 MiB, 2 passes, 1 lane."""
 
@@ -70,11 +72,11 @@ def verify(stored: str | None, password: str, method: str) -> bool:
         encoded, stored = b"", None
     if stored is not None and (scrypt := _SCRYPT.fullmatch(stored)):
         n, r, p = (int(number) for number in scrypt.groups())
-        if 1 < n <= 2**20 and r and p and 128 * r * (n + p) <= MAX_MEMORY_BYTES and r * p <= 256:
+        if 128 * r * (n + p) <= MAX_MEMORY_BYTES and 0 < n * r * p <= MAX_SCRYPT_WORK:
             return _check_scrypt(stored, encoded)
     if stored is not None and (argon2id := _ARGON2ID.fullmatch(stored)):
-        memory, passes, lanes = (int(number) for number in argon2id.groups())
-        if memory * 1024 <= MAX_MEMORY_BYTES and 1 <= passes <= 64 and 1 <= lanes <= 64:
+        memory, passes, _ = (int(number) for number in argon2id.groups())
+        if memory * 1024 <= MAX_MEMORY_BYTES and 0 < memory * passes <= MAX_ARGON2ID_WORK:
             return _check_argon2id(stored, encoded)
     hash_password("nobody", method)
     return False
@@ -101,8 +103,10 @@ def weaknesses(password: str, *, min_length: int, context: list[str]) -> list[st
         missing = min_length - len(normal)
         characters = "character" if missing == 1 else "characters"
         return [f"Use at least {min_length} characters: {missing} {characters} to go."]
+    if _is_made_of(normal, context):
+        return ["This is made of your address or of this site's name. Use other words."]
     looked_at = _bounded(normal)
-    without_gaps = re.sub(r"[\s._-]+", "", looked_at) or looked_at
+    without_gaps = _without_gaps(looked_at) or looked_at
     verdicts = [zxcvbn(text, user_inputs=context) for text in {looked_at, without_gaps}]
     verdict = min(verdicts, key=lambda verdict: int(verdict["score"]))
     if verdict["score"] >= MIN_SCORE:
@@ -110,6 +114,22 @@ def weaknesses(password: str, *, min_length: int, context: list[str]) -> list[st
     feedback = verdict["feedback"]
     advice = [feedback["warning"], *feedback["suggestions"]]
     return [line for line in advice if line] or ["This is too easy to guess. Add more words."]
+
+
+def _is_made_of(text: str, context: list[str]) -> bool:
+    """Say whether hardly anything is left of a text without the words of its context."""
+    rest = text.casefold()
+    for word in sorted(context, key=len, reverse=True):
+        rest = rest.replace(word.casefold(), "") if len(word) > 2 else rest
+    return rest != text.casefold() and len(re.sub(r"[\s!-/:-@\[-`{-~]+", "", rest)) < 4
+
+
+def _without_gaps(text: str) -> str:
+    """Words run together; also those between signs, where it is one word again and again."""
+    words = [word for word in re.split(r"[\W_]+", text.casefold()) if word]
+    if len(words) > 1 and len(set(words)) == 1:
+        return "".join(words)
+    return re.sub(r"[\s._-]+", "", text)
 
 
 def _bounded(text: str) -> str:

@@ -116,11 +116,11 @@ def authenticate(email: str, password: str) -> User:
     release()
     if not passwords.verify(stored, password, _method()) or stored is None:
         raise InvalidCredentials
-    if passwords.needs_rehash(stored, _method()):
-        _renew_hash(row_id, stored, password)
     found = db.session.get(User, row_id)
     if found is None or found.disabled_at or found.password_changed_at != changed_at:
         raise InvalidCredentials
+    if passwords.needs_rehash(stored, _method()):
+        _renew_hash(row_id, stored, password)
     return found
 
 

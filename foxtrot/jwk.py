@@ -315,17 +315,14 @@ def refuse_weak_secret(secret: bytes) -> None:
             f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
             f" this one has {len(secret)}. {_HOW}"
         )
-    if len(set(secret)) < 8 or _period(secret) < MIN_SECRET_BYTES or _repeats_known(text):
+    if len(set(secret)) < 8 or _is_repetition(secret) or _repeats_known(text):
         raise WeakKey(f"The secret repeats itself and can be guessed. {_HOW}")
 
 
-def _period(secret: bytes) -> int:
-    """The length of the shortest text of which *secret* is a repetition."""
-    return next(
-        length
-        for length in range(1, len(secret) + 1)
-        if secret[length:] == secret[: len(secret) - length]
-    )
+def _is_repetition(secret: bytes) -> bool:
+    """Say whether *secret* is a text of fewer than 32 bytes, written twice or more."""
+    longest = min(len(secret) // 2, MIN_SECRET_BYTES - 1)
+    return any(secret[length:] == secret[:-length] for length in range(1, longest + 1))
 
 
 def _repeats_known(text: str) -> bool:

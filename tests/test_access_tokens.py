@@ -248,25 +248,25 @@ def judged(scopes: str, audience: tuple[str, ...], algorithm: str = "ES256") -> 
     return Token.of({**claims, "iat": 0, "exp": 900}, algorithm, leeway=0)
 
 
-EFFECTIVE: list[tuple[str, tuple[str, ...], str, set[str]]] = [
-    ("admin notes:read", (ORIGIN,), "ES256", {"admin", "notes:read"}),
-    ("admin notes:read", (ORIGIN, "notes"), "ES256", {"notes:read"}),
-    ("admin notes:read", ("notes", ORIGIN), "ES256", {"notes:read"}),
-    ("admin account notes:read", (ORIGIN,), "HS256", {"notes:read"}),
-    ("notes:delete", (ORIGIN,), "ES256", set()),
-    ("", (ORIGIN,), "ES256", set()),
+EFFECTIVE = [
+    ("admin notes:read", (ORIGIN,), "ES256", "admin notes:read"),
+    ("admin notes:read", (ORIGIN, "notes"), "ES256", "notes:read"),
+    ("admin notes:read", ("notes", ORIGIN), "ES256", "notes:read"),
+    ("admin account notes:read", (ORIGIN,), "HS256", "notes:read"),
+    ("notes:delete", (ORIGIN,), "ES256", ""),
+    ("", (ORIGIN,), "ES256", ""),
 ]
 
 
 @pytest.mark.parametrize(("scopes", "audience", "algorithm", "granted"), EFFECTIVE, ids=str)
 def test_own_scopes_count_only_in_a_token_for_us_alone(
-    app: Flask, scopes: str, audience: tuple[str, ...], algorithm: str, granted: set[str]
+    app: Flask, scopes: str, audience: tuple[str, ...], algorithm: str, granted: str
 ) -> None:
     """Even if a token says more, because a service forged it with a shared secret."""
     root = add_user(app, "root@example.com", "admin")
     with app.app_context():
         token = judged(scopes, audience, algorithm)
-        assert tokens.effective_scopes(token, find_user(app, root)) == granted
+        assert tokens.effective_scopes(token, find_user(app, root)) == {*granted.split()}
 
 
 def test_a_token_may_do_no_more_than_its_user_now(app: Flask) -> None:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from werkzeug.test import TestResponse
 
-from tests.support import get, log_in, post_json
+from app import create_app
+from tests.conftest import add_user, dispose
+from tests.support import (
+    ORIGIN,
+    PASSWORD,
+    access_token,
+    bearer,
+    cheap_settings,
+    claims_of,
+    get,
+    log_in,
+    post_json,
+)
 
 JSON_PATHS = ("/auth/", "/api/", "/.well-known/", "/healthz", "/readyz")
 
@@ -93,3 +110,192 @@ def test_unknown_members_are_refused_by_the_description_too(document: Any) -> No
     """Strict on paper as in the code."""
     schemas = document["components"]["schemas"]
     assert all(schemas[name]["additionalProperties"] is False for name in ("Login", "Credentials"))
+
+
+# What the service says to many requests, and what the description says to them
+
+
+ALICE = "alice@example.com"
+CREDENTIALS = {"email": ALICE, "password": PASSWORD}
+OTHER = {"email": "new@example.com", "password": PASSWORD}
+OWN: dict[str, Any] = {"headers": {"Origin": ORIGIN}}
+COOKIE = "the cookie"
+TOKEN = "the token"
+
+
+@pytest.fixture(scope="module")
+def shared(template_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    """One app for all the calls; Alice has an account."""
+    folder = shutil.copytree(template_dir, tmp_path_factory.mktemp("shared") / "data")
+    app = create_app(cheap_settings(folder))
+    add_user(app, ALICE)
+    yield app
+    dispose(app)
+
+
+Call = tuple[str, str, int, dict[str, Any]]
+
+CALLS: list[Call] = [
+    ("get", "/.well-known/jwks.json", 200, {}),
+    ("get", "/.well-known/oauth-authorization-server", 200, {}),
+    ("get", "/healthz", 200, {}),
+    ("get", "/readyz", 200, {}),
+    ("get", "/healthz", 421, {"headers": {"Host": "evil.example"}}),
+    ("get", "/api/me", 200, {"as": TOKEN}),
+    ("get", "/api/me", 401, {}),
+    ("get", "/api/me", 401, {"headers": bearer("x.y.z")}),
+    ("get", "/api/me", 400, {"headers": {"Authorization": "Bearer"}}),
+    ("get", "/api/me", 421, {"headers": {"Host": "evil.example"}}),
+    ("delete", "/api/sessions/{session_id}", 204, {"as": TOKEN}),
+    ("delete", "/api/sessions/{session_id}", 404, {"as": TOKEN, "session_id": "s_another"}),
+    ("delete", "/api/sessions/{session_id}", 401, {}),
+    ("post", "/auth/register", 201, {"json": OTHER}),
+    ("post", "/auth/register", 400, {"json": []}),
+    ("post", "/auth/register", 409, {"json": CREDENTIALS}),
+    ("post", "/auth/register", 413, {"json": "x" * 70_000}),
+    ("post", "/auth/register", 415, {"data": "x"}),
+    ("post", "/auth/register", 422, {"json": {"email": "another@example.com", "password": "x"}}),
+    ("post", "/auth/login", 200, {"json": CREDENTIALS}),
+    ("post", "/auth/login", 200, {"json": {**CREDENTIALS, "session": "cookie"}, **OWN}),
+    ("post", "/auth/login", 400, {"json": {**CREDENTIALS, "scope": "x"}}),
+    ("post", "/auth/login", 400, {"json": {**CREDENTIALS, "audience": "x"}}),
+    ("post", "/auth/login", 401, {"json": {**CREDENTIALS, "password": "wrong"}}),
+    ("post", "/auth/login", 403, {"json": {**CREDENTIALS, "session": "cookie"}}),
+    ("post", "/auth/login", 413, {"json": "x" * 70_000}),
+    ("post", "/auth/login", 415, {"data": "x"}),
+    ("post", "/auth/login", 422, {"json": {}}),
+    ("post", "/auth/token", 200, {"as": COOKIE, "json": {}, **OWN}),
+    ("post", "/auth/token", 400, {"as": COOKIE, "json": {"scope": "x"}, **OWN}),
+    ("post", "/auth/token", 401, {"json": {}, **OWN}),
+    ("post", "/auth/token", 403, {"as": COOKIE, "json": {}}),
+    ("post", "/auth/token", 413, {"as": COOKIE, "json": "x" * 70_000, **OWN}),
+    ("post", "/auth/token", 415, {"as": COOKIE, **OWN}),
+    ("post", "/auth/token", 422, {"as": COOKIE, "json": {"x": 1}, **OWN}),
+    ("post", "/auth/logout", 204, {}),
+    ("post", "/auth/logout", 204, {"as": COOKIE, **OWN}),
+    ("post", "/auth/logout", 403, {"as": COOKIE}),
+    ("post", "/auth/password-advice", 200, {"json": CREDENTIALS}),
+    ("post", "/auth/password-advice", 400, {"json": 1}),
+    ("post", "/auth/password-advice", 413, {"json": "x" * 70_000}),
+    ("post", "/auth/password-advice", 415, {"data": "x"}),
+    ("post", "/auth/password-advice", 422, {"json": {"email": ALICE}}),
+]
+
+
+def send(client: FlaskClient, method: str, path: str, options: dict[str, Any]) -> TestResponse:
+    """Send a request, as somebody with a token or a cookie of Alice's, or as a stranger."""
+    options = {**options, "headers": dict(options.get("headers", {}))}
+    session_id, sender = options.pop("session_id", "s_"), options.pop("as", None)
+    if sender == TOKEN:
+        token = access_token(client, ALICE)
+        options["headers"] |= bearer(token)
+        session_id = claims_of(token)["sid"] if session_id == "s_" else session_id
+    if sender == COOKIE:
+        post_json(client, "/auth/login", {**CREDENTIALS, "session": "cookie"}, Origin=ORIGIN)
+    url = path.replace("{session_id}", session_id)
+    return client.open(url, method=method.upper(), base_url=ORIGIN, **options)
+
+
+@pytest.mark.parametrize(("method", "path", "status", "options"), CALLS)
+def test_what_comes_back_is_described(
+    method: str, path: str, status: int, options: dict[str, Any], shared: Flask
+) -> None:
+    """The status, the media type and every member of the body."""
+    client = shared.test_client()
+    described = get(client, "/openapi.json").get_json()
+    answer = send(client, method, path, options)
+    assert answer.status_code == status, answer.get_data(as_text=True)
+    content = described["paths"][path][method]["responses"][str(status)].get("content", {})
+    assert list(content) == ([answer.mimetype] if answer.data else [])
+    if answer.data:
+        check(described, content[answer.mimetype]["schema"], answer.get_json())
+
+
+def check(document: Any, schema: dict[str, Any], value: Any) -> None:
+    """Raise what is wrong with a value, by a schema of the document."""
+    OAS31Validator({**schema, "components": document["components"]}).validate(value)
+
+
+def is_valid(document: Any, schema: dict[str, Any], value: Any) -> bool:
+    whole = {**schema, "components": document["components"]}
+    return bool(OAS31Validator(whole).is_valid(value))
+
+
+def test_each_described_operation_is_called_here(document: Any) -> None:
+    """No operation's success is left out of the table."""
+    described = {(method, path) for path, item in document["paths"].items() for method in item}
+    assert described == {(method, path) for method, path, status, _ in CALLS if status < 300}
+
+
+BODIES: list[tuple[str, Any]] = [
+    ("/auth/login", CREDENTIALS),
+    ("/auth/login", {**CREDENTIALS, "audience": "notes", "scope": "notes:read"}),
+    ("/auth/login", {**CREDENTIALS, "audience": ["notes"], "session": "token"}),
+    ("/auth/login", {**CREDENTIALS, "audience": None, "scope": None}),
+    ("/auth/login", {"email": ALICE}),
+    ("/auth/login", {**CREDENTIALS, "email": None}),
+    ("/auth/login", {**CREDENTIALS, "email": 1}),
+    ("/auth/login", {**CREDENTIALS, "email": "x" * 1001}),
+    ("/auth/login", {**CREDENTIALS, "password": "x" * 10_001}),
+    ("/auth/login", {**CREDENTIALS, "password": ["x"]}),
+    ("/auth/login", {**CREDENTIALS, "audience": 1}),
+    ("/auth/login", {**CREDENTIALS, "audience": ""}),
+    ("/auth/login", {**CREDENTIALS, "audience": [""]}),
+    ("/auth/login", {**CREDENTIALS, "audience": [1]}),
+    ("/auth/login", {**CREDENTIALS, "audience": "x" * 201}),
+    ("/auth/login", {**CREDENTIALS, "audience": {"a": 1}}),
+    ("/auth/login", {**CREDENTIALS, "scope": 1}),
+    ("/auth/login", {**CREDENTIALS, "scope": ["notes:read"]}),
+    ("/auth/login", {**CREDENTIALS, "scope": "x" * 2001}),
+    ("/auth/login", {**CREDENTIALS, "session": "both"}),
+    ("/auth/login", {**CREDENTIALS, "session": None}),
+    ("/auth/login", {**CREDENTIALS, "is_admin": True}),
+    ("/auth/password-advice", CREDENTIALS),
+    ("/auth/password-advice", {**CREDENTIALS, "password": ""}),
+    ("/auth/password-advice", {}),
+    ("/auth/password-advice", {**CREDENTIALS, "scope": "x"}),
+    ("/auth/register", {**OTHER, "password": 1}),
+    ("/auth/register", {**OTHER, "scopes": ["admin"]}),
+    ("/auth/token", {"audience": [None]}),
+    ("/auth/token", {"email": ALICE}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES, ids=lambda value: str(value)[-40:])
+def test_the_description_refuses_what_the_service_refuses(
+    shared: Flask, path: str, body: Any
+) -> None:
+    """And takes what it takes: a client that checks its body first is told the same."""
+    client = shared.test_client()
+    post_json(client, "/auth/login", {**CREDENTIALS, "session": "cookie"}, Origin=ORIGIN)
+    described = get(client, "/openapi.json").get_json()
+    schema = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    taken = post_json(client, path, body, Origin=ORIGIN).status_code == 200
+    assert is_valid(described, schema["schema"], body) == taken
+
+
+def test_a_body_is_required_where_one_is_described(document: Any) -> None:
+    """And it is JSON."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            body = operation.get(
+                "requestBody", {"required": True, "content": {"application/json": 1}}
+            )
+            assert body["required"]
+            assert list(body["content"]) == ["application/json"]
+
+
+def test_each_refusal_names_its_codes(document: Any) -> None:
+    """So that a client knows what to tell apart."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, answer in operation["responses"].items():
+                assert int(status) < 400 or re.search(r"`[a-z_]+`", answer["description"])
+
+
+def test_the_description_is_public_and_has_no_secret(client: FlaskClient, data_dir: Path) -> None:
+    """Anybody may read it."""
+    answer = get(client, "/openapi.json")
+    assert answer.status_code == 200
+    assert (data_dir / "secret").read_text() not in answer.get_data(as_text=True)
+    assert str(data_dir) not in answer.get_data(as_text=True)

@@ -11,20 +11,22 @@ function addShowButton(input) {
   entry.className = "entry";
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = "Show";
-  button.setAttribute("aria-label", "Show the password");
-  button.setAttribute("aria-pressed", "false");
+  call("Show");
   button.addEventListener("click", () => {
     const shown = input.type === "password";
     input.type = shown ? "text" : "password";
-    button.textContent = shown ? "Hide" : "Show";
-    button.setAttribute("aria-pressed", String(shown));
+    call(shown ? "Hide" : "Show");
   });
   input.form.addEventListener("submit", () => { input.type = "password"; });
   const focused = document.activeElement === input;
   input.before(entry);
   entry.append(input, button);
   if (focused) input.focus();
+
+  function call(verb) {
+    button.textContent = verb;
+    button.setAttribute("aria-label", `${verb} the password`);
+  }
 }
 
 function giveAdvice(input) {

@@ -13,6 +13,12 @@ from app.views.contract import Answer, Body
 Email = Annotated[str, Field(max_length=1000, examples=["ann@example.com"])]
 Password = Annotated[str, Field(max_length=10_000, json_schema_extra={"format": "password"})]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+_ONE = {"type": "string", "minLength": 1, "maxLength": 200}
+Names = Annotated[
+    list[Name],
+    BeforeValidator(lambda names: [names] if isinstance(names, str) else names),
+    WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE}]}),
+]
 
 
 class Credentials(Body):
@@ -38,13 +44,6 @@ class Login(Grant):
     session: Literal["token", "cookie"] = Field(
         "token", description="`cookie` is for a browser: it sets the cookie of this service."
     )
-
-
-Names = Annotated[
-    list[Name],
-    BeforeValidator(lambda names: [names] if isinstance(names, str) else names),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
 
 
 class UserAnswer(Answer):
