@@ -69,10 +69,10 @@ def _build(environ: Mapping[str, str]) -> Flask:
     command = _command()
     if command == "run":
         banner.refuse_port_in_use()
-        _leave_port_for_commands(app)
     if command in (None, "run"):
         prepare(app)
     if command == "run":
+        _leave_port_for_commands(app)
         banner.show(app)
     return app
 

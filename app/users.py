@@ -113,8 +113,10 @@ def authenticate(email: str, password: str) -> User:
     row_id, stored, changed_at = (
         (user.id, user.password_hash, user.password_changed_at) if user else (None, None, None)
     )
+    enabled = user is not None and user.disabled_at is None
     release()
-    if not passwords.verify(stored, password, _method()) or stored is None:
+    matches = passwords.verify(stored, password, _method())
+    if not matches or not enabled or stored is None:
         raise InvalidCredentials
     found = db.session.get(User, row_id)
     if found is None or found.disabled_at or found.password_changed_at != changed_at:
