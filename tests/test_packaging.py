@@ -45,7 +45,8 @@ def test_the_installed_verifier_runs(site_packages: Path) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "import foxtrot; assert foxtrot.__file__.startswith(sys.argv[1]);"
-        "foxtrot.Verifier('https://login.example.com', 'notes', secret='Zk8vQ2xT7mPq4RjW9sLc1YbN6hFdKe3Gt5Ua')"
+        "secret = 'Zk8vQ2xT7mPq4RjW9sLc1YbN6hFdKe3Gt5Ua';"
+        "foxtrot.Verifier('https://login.example.com', 'notes', secret=secret)"
     )
     command = [sys.executable, "-c", script, str(site_packages)]
     subprocess.run(command, cwd=site_packages.parent, check=True, timeout=60)
