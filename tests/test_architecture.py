@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 TOOLS = ["errors", "db", "ids", "passwords", "secret_key", "schema"]
 RULES = ["keys", "users", "sessions", "links", "tokens", "login", "inspection"]
-ENTRANCES = ["banner", "cli"]
+ENTRANCES = ["banner"]
 
 VERIFIER_LIBRARIES = {"jwt", "cryptography"}
 LIBRARIES = {
@@ -61,8 +61,13 @@ def rooms(path: Path) -> set[str]:
     return {
         name.split(".")[1]
         for name in imports(path)
-        if name.startswith("app.") and (ROOT / "app" / f"{name.split('.')[1]}.py").exists()
+        if name.startswith("app.") and is_room(name.split(".")[1])
     }
+
+
+def is_room(name: str) -> bool:
+    """A file, or a folder that a file grew into."""
+    return any((ROOT / "app" / part).exists() for part in (f"{name}.py", f"{name}/__init__.py"))
 
 
 def python_files(folder: str) -> list[Path]:
@@ -71,7 +76,7 @@ def python_files(folder: str) -> list[Path]:
 
 def doors() -> list[Path]:
     entrances = [ROOT / "app" / f"{name}.py" for name in ENTRANCES]
-    return [*python_files("app/views"), *entrances]
+    return [*python_files("app/views"), *python_files("app/cli"), *entrances]
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef]:

@@ -1,0 +1,30 @@
+"""The door for whoever runs the service: the list of its commands.
+
+Exit codes: 0 done, 1 refused, 2 the command line is wrong. `--json` writes one
+JSON document to standard output and nothing else.
+"""
+
+from __future__ import annotations
+
+import click
+from flask import Flask
+from flask.cli import with_appcontext
+
+from app import login
+from app.cli import settings, tokens, users
+from app.cli.terminal import command
+
+
+def init_app(app: Flask) -> None:
+    """Attach all commands."""
+    for group in (users.group, tokens.group, settings.group):
+        app.cli.add_command(group)
+    app.cli.add_command(setup_link)
+
+
+@click.command("setup-link")
+@with_appcontext
+@command
+def setup_link() -> None:
+    """Print a link by which the first administrator is made; once, within 30 minutes."""
+    click.echo(login.setup_url())

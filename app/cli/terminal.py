@@ -1,0 +1,57 @@
+"""What all commands share: refusals in words and an exit code, reading, finding, writing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
+
+import click
+from flask import current_app
+
+from app import users
+from app.errors import AppError, StartRefused, ValidationFailed
+from app.users import User
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+
+
+def command(view: Callable[P, R]) -> Callable[P, R]:
+    """Prepare the database first; turn a refusal into its words and exit code 1."""
+
+    @wraps(view)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            current_app.extensions["foxtrot_prepare"]()
+            return view(*args, **kwargs)
+        except StartRefused as refusal:
+            raise click.ClickException(str(refusal)) from None
+        except ValidationFailed as refusal:
+            lines = [f"{field}: {' '.join(said)}" for field, said in refusal.errors.items()]
+            raise click.ClickException("\n".join(lines)) from None
+        except AppError as refusal:
+            raise click.ClickException(refusal.detail) from None
+
+    return run
+
+
+def find_user(email: str) -> User:
+    """Find a user by address or by id."""
+    user = users.by_public_id(email) or users.by_email(email)
+    if user is None:
+        raise click.ClickException(f"There is no user {email!r}. See: flask users list")
+    return user
+
+
+def read_stdin() -> str:
+    """Standard input as UTF-8, whatever the locale; what is none becomes what nobody types."""
+    return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
