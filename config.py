@@ -20,6 +20,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from publicsuffixlist import PublicSuffixList
 
 from foxtrot.errors import WeakKey
 from foxtrot.jwk import refuse_weak_secret
@@ -128,8 +129,33 @@ def _check_together(settings: dict[str, Any]) -> None:
         raise ConfigError(
             "FOXTROT_SESSION_IDLE_LIMIT must not be longer than FOXTROT_SESSION_ABSOLUTE_LIMIT."
         )
+    settings["FOXTROT_ORIGINS"] = settings["FOXTROT_ORIGINS"] or ()
+    for origin in settings["FOXTROT_ORIGINS"]:
+        _refuse_other_site(origin, settings["FOXTROT_PUBLIC_URL"] or "http://localhost")
     if settings["FOXTROT_REGISTRATION"] is None:
         settings["FOXTROT_REGISTRATION"] = "open" if is_loopback_mode(settings) else "closed"
+
+
+def _refuse_other_site(origin: str, public_url: str) -> None:
+    """A cookie that is SameSite=Lax never travels from there, so it would not work.
+
+    A site is a scheme and a registrable domain (https://html.spec.whatwg.org/#sites).
+    """
+    if _site(origin) != _site(public_url):
+        raise ConfigError(
+            f"FOXTROT_ORIGINS: {origin} is another site than {public_url}, so browsers would not"
+            " send the cookie from there. A front end needs the same scheme and the same"
+            " registrable domain, such as https://notes.example.com beside"
+            " https://login.example.com."
+        )
+
+
+def _site(origin: str) -> tuple[str, str]:
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    is_address = re.fullmatch(r"[0-9.]+|.*:.*", host)
+    domain = None if is_address else PublicSuffixList().privatesuffix(host)
+    return parts.scheme, domain or host
 
 
 def is_loopback_mode(settings: Mapping[str, Any]) -> bool:
@@ -251,6 +277,11 @@ def _public_url(text: str) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, usual) else "")
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    """Origins, each like the public URL, separated by commas or spaces."""
+    return tuple(dict.fromkeys(_public_url(origin) for origin in re.split(r"[\s,]+", text.strip())))
+
+
 def _names(text: str) -> tuple[str, ...]:
     """Names without spaces, separated by commas or spaces."""
     names = tuple(dict.fromkeys(re.split(r"[\s,]+", text.strip())))
@@ -326,6 +357,14 @@ SETTINGS: Final = (
         None,
         "Where people reach this service, and the issuer (`iss`) of its tokens, such as"
         " `https://login.example.com`. Unset: only this machine is served, at any loopback name.",
+    ),
+    Setting(
+        "FOXTROT_ORIGINS",
+        _origins,
+        None,
+        "Front ends on other origins that may sign people in with the cookie and call the API, such"
+        " as `https://notes.example.com`, separated by commas. Each must be same-site with the"
+        " public URL.",
     ),
     Setting(
         "FOXTROT_SITE_NAME",
@@ -411,6 +450,13 @@ SETTINGS: Final = (
         _duration(MINUTE, 366 * DAY),
         "90d",
         "A login session ends this long after the sign-in, however much it is used.",
+    ),
+    Setting(
+        "FOXTROT_SESSIONS_PER_USER",
+        _whole_number(1, 1000),
+        "50",
+        "How many login sessions a user may have at once. At one more, the one ends that was unused"
+        " longest.",
     ),
     Setting(
         "FOXTROT_PASSWORD_MIN_LENGTH",

@@ -101,6 +101,7 @@ def _prepare_database(app: Flask) -> None:
     if schema.is_current():
         keys.ensure(algorithm, secret)
     ring = keys.KeyRing(algorithm, secret)
+    app.extensions["foxtrot_secret_key"] = secret
     app.extensions["foxtrot_keys"] = ring
     access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
 
@@ -159,13 +160,21 @@ def _refuse_debug_in_public(app: Flask) -> None:
 
 
 def _set_up_logging() -> None:
-    """Log to standard error, unless somebody set up logging already."""
+    """Log to standard error, unless somebody set up logging already; audit events as they are."""
     logging.getLogger("werkzeug").addFilter(_hide_link_secrets)
-    logger = logging.getLogger("foxtrot")
-    if not logger.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        logger.addHandler(handler)
+    audit_logger = logging.getLogger("foxtrot.audit")
+    audit_logger.setLevel(logging.INFO)
+    if logging.getLogger("foxtrot").handlers or logging.getLogger().handlers:
+        return
+    _log_to_stderr(logging.getLogger("foxtrot"), "%(levelname)s %(name)s: %(message)s")
+    _log_to_stderr(audit_logger, "%(message)s")
+    audit_logger.propagate = False
+
+
+def _log_to_stderr(logger: logging.Logger, form: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(form))
+    logger.addHandler(handler)
 
 
 def _hide_link_secrets(record: logging.LogRecord) -> bool:

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, MetaData, event, text
+from sqlalchemy import BigInteger, Connection, CursorResult, MetaData, Update, event, text
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from sqlalchemy.types import TypeDecorator
 
 BUSY_SECONDS: Final = 5
-FAILURES: Final = (DatabaseError, PoolTimeoutError)
-"""What the database raises when it cannot answer now, or is not what it should be."""
+FAILURES: Final = (DatabaseError, PoolTimeoutError, ObjectDeletedError, StaleDataError)
+"""What the database raises when it cannot answer now, is not what it should be, or lost a row
+to somebody else meanwhile."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -109,9 +111,28 @@ def transaction() -> Iterator[None]:
         session.commit()
     except BaseException:
         session.rollback()
+        session.info.pop("on_commit", None)
         raise
     finally:
         session.info["writing"] = False
+    for action in session.info.pop("on_commit", []):
+        action()
+
+
+def on_commit(action: Callable[[], None]) -> None:
+    """Do something once the transaction under way is on the disk; at once outside of one."""
+    session = db.session()
+    if session.info.get("writing"):
+        session.info.setdefault("on_commit", []).append(action)
+    else:
+        action()
+
+
+def row_count(change: Update) -> int:
+    """Carry out an update, and give the number of rows that met its conditions."""
+    options = {"synchronize_session": False}
+    result = db.session.execute(change, execution_options=options)
+    return cast("CursorResult[Any]", result).rowcount
 
 
 def release() -> None:

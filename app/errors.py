@@ -15,6 +15,7 @@ class AppError(Exception):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "invalid_request"
     detail = "The request cannot be understood."
+    retry_after: ClassVar[int | None] = None
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -52,6 +53,25 @@ class NotSignedIn(AppError):
     status = 401
     code = "session_ended"
     detail = "You are not signed in, or your session has ended. Sign in again."
+
+
+class WrongPassword(AppError):
+    """Somebody signed in gave a current password that is not theirs."""
+
+    status = 403
+    code = "wrong_password"
+    detail = "The current password is not right."
+
+
+class InsufficientScope(AppError):
+    """The token does not permit this (RFC 6750 section 3.1)."""
+
+    status = 403
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str, detail: str) -> None:
+        super().__init__(detail)
+        self.scope = scope
 
 
 class EmailTaken(AppError):
@@ -115,6 +135,15 @@ class Unavailable(AppError):
     code = "unavailable"
     detail = "The service cannot answer at the moment. Try again in a few seconds."
     retry_after = 5
+
+
+class TooManyAttempts(AppError):
+    """The same thing was tried too often in a short time (RFC 6585 section 4)."""
+
+    status = 429
+    code = "too_many_attempts"
+    detail = "This was tried too often in a short time. Wait a little, and try again."
+    retry_after = 1
 
 
 class StartRefused(Exception):

@@ -85,6 +85,13 @@ def redeem(purpose: str, secret: str, now: datetime | None = None) -> int | None
         return _only_row(db.session.execute(claim.returning(OneTimeLink.user_id)).first())
 
 
+def void_all(now: datetime | None = None) -> None:
+    """Make every link that was not used yet worthless."""
+    unused = update(OneTimeLink).where(OneTimeLink.used_at.is_(None))
+    with transaction():
+        db.session.execute(unused.values(used_at=now or utcnow()))
+
+
 def _is_good(purpose: str, secret: str, now: datetime) -> ColumnElement[bool]:
     return and_(
         OneTimeLink.secret_hash == digest(secret),

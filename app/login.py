@@ -1,45 +1,112 @@
-"""Signing in: from an address and a password to a session, and to a token."""
+"""Signing in, staying signed in, and what ends it: from an address and a password to tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from flask import current_app
 
-from app import links, sessions, tokens, users
-from app.db import db, transaction
+from app import audit, links, refresh_tokens, sessions, tokens, users
+from app.audit import Event
+from app.client import Client
+from app.db import db, transaction, utcnow
 from app.errors import NotFound, RegistrationClosed
-from app.sessions import Client, LoginSession
+from app.refresh_tokens import Successor
+from app.sessions import Ending, LoginSession
+from app.tokens import ANYTHING, AccessToken, Wish
 from app.users import User
 
 
-def with_password(
+@dataclass(frozen=True)
+class SignIn:
+    """A session that began or went on, and what its client gets: all of it is shown once."""
+
+    session: LoginSession
+    secret: str | None = None
+    refresh_token: str | None = None
+    access_token: AccessToken | None = None
+
+
+def with_cookie(
     email: str,
     password: str,
     client: Client,
-    *,
-    with_secret: bool,
-    audience: Sequence[str] | None = None,
-    scope: Sequence[str] | None = None,
+    wish: Wish | None = None,
     now: datetime | None = None,
-) -> tuple[LoginSession, str | None]:
-    """Sign somebody in: a session, and on demand the secret for a browser's cookie.
+) -> SignIn:
+    """Sign a browser in, by a cookie. Its session may do all that its user may.
 
-    *audience* and *scope* are what tokens will be asked for at once.
-
+    :param wish: what a first access token is wanted for, where one is wanted.
     :raises InvalidCredentials: address and password are nobody's.
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
-    user = users.authenticate(email, password)
-    row_id, proven_at = user.id, user.password_changed_at
-    tokens.choose_scopes(user, tokens.choose_audience(audience), scope)
+    proof = users.authenticate(email, password, client, now)
     with transaction():
-        user = users.hold(row_id, proven_at)
-        return sessions.start(user, client, with_secret=with_secret, now=now)
+        session, secret = sessions.start(users.hold(proof), client, with_secret=True, now=now)
+        access_token = None if wish is None else tokens.mint(session, wish, now=now)
+    return SignIn(session, secret=secret, access_token=access_token)
 
 
-def register(email: str, password: str) -> User:
+def with_tokens(
+    email: str,
+    password: str,
+    client: Client,
+    wish: Wish = ANYTHING,
+    now: datetime | None = None,
+) -> SignIn:
+    """Sign a program in, by a refresh token.
+
+    :param wish: all that the session's tokens may ever be for.
+    :raises InvalidCredentials: address and password are nobody's.
+    :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
+    """
+    proof = users.authenticate(email, password, client, now)
+    with transaction():
+        user = users.hold(proof)
+        grant = tokens.choose_grant(user, wish)
+        session, _ = sessions.start(user, client, with_secret=False, grant=grant, now=now)
+        refresh_token = refresh_tokens.begin(session)
+        access_token = tokens.mint(session, now=now)
+    return SignIn(session, refresh_token=refresh_token, access_token=access_token)
+
+
+def refresh(
+    refresh_token: str,
+    client: Client,
+    wish: Wish = ANYTHING,
+    *,
+    retry_key: str | None = None,
+    now: datetime | None = None,
+) -> SignIn:
+    """Trade a refresh token for an access token and the next refresh token.
+
+    :param wish: what the access token is wanted for, of what the session was granted.
+    :param retry_key: the request's `Idempotency-Key`, by which it may be tried again later.
+    :raises NotSignedIn: the token is dead, for whatever cause.
+    :raises TooManyAttempts: too much happened at once; the token is as good as before.
+    :raises InvalidTarget, InvalidScope: more was asked for than was granted; likewise.
+    """
+    now, token_id = now or utcnow(), tokens.new_token_id()
+    with transaction():
+        exchange = refresh_tokens.exchange(
+            refresh_token, client, answer=token_id, retry_key=retry_key, now=now
+        )
+        if isinstance(exchange, Successor):
+            session = exchange.session
+            access_token = tokens.mint(session, wish, token_id=token_id, now=now)
+            return SignIn(session, refresh_token=exchange.text, access_token=access_token)
+    raise exchange
+
+
+def log_out(refresh_token: str, client: Client, now: datetime | None = None) -> None:
+    """End the session of a refresh token. One that is dead or unknown changes nothing."""
+    session = refresh_tokens.session_of(refresh_token)
+    if session is not None:
+        sessions.end(session, Ending.SIGNED_OUT, client, now)
+
+
+def register(email: str, password: str, client: Client, now: datetime | None = None) -> User:
     """Make an account for whoever asks, where the operator allows it.
 
     :raises RegistrationClosed: the operator does not.
@@ -47,7 +114,14 @@ def register(email: str, password: str) -> User:
     """
     if not registration_is_open():
         raise RegistrationClosed
-    return users.create(email, password)
+    return users.create(email, password, client, now=now)
+
+
+def register_with_cookie(
+    email: str, password: str, client: Client, now: datetime | None = None
+) -> SignIn:
+    """Make an account as `register` does, and sign the browser in."""
+    return _begin_with_cookie(register(email, password, client, now), client, now)
 
 
 def registration_is_open() -> bool:
@@ -67,9 +141,12 @@ def setup_url() -> str:
     return f"{tokens.issuer()}/setup?token={links.make(links.SETUP)}"
 
 
-def reset_url(user: User) -> str:
+def reset_url(user: User, client: Client) -> str:
     """Make the link by which a user chooses a new password."""
-    return f"{tokens.issuer()}/reset?token={links.make(links.RESET, user)}"
+    with transaction():
+        secret = links.make(links.RESET, user)
+        audit.record(Event.RESET_LINK_MADE, client, user=user.public_id)
+    return f"{tokens.issuer()}/reset?token={secret}"
 
 
 def check_setup(secret: str, now: datetime | None = None) -> None:
@@ -84,8 +161,8 @@ def check_setup(secret: str, now: datetime | None = None) -> None:
 
 def set_up(
     secret: str, email: str, password: str, client: Client, now: datetime | None = None
-) -> tuple[LoginSession, str | None]:
-    """Make the first administrator by a setup link, and sign them in.
+) -> SignIn:
+    """Make the first administrator by a setup link, and sign the browser in.
 
     The link is used up only if all goes well.
 
@@ -98,11 +175,11 @@ def set_up(
         links.redeem(links.SETUP, secret, now)
         if users.any_admin():
             raise NotFound
-        users.save(user)
-        return sessions.start(user, client, with_secret=True, now=now)
+        users.save(user, client)
+        return _begin_with_cookie(user, client, now)
 
 
-def reset_password(secret: str, password: str, now: datetime | None = None) -> None:
+def reset_password(secret: str, password: str, client: Client, now: datetime | None = None) -> None:
     """Choose a new password by a reset link; every session of the user ends.
 
     :raises NotFound: the link is not good.
@@ -112,5 +189,56 @@ def reset_password(secret: str, password: str, now: datetime | None = None) -> N
     hashed = users.new_hash(password, user.email)
     with transaction():
         links.redeem(links.RESET, secret, now)
-        users.adopt_hash(user, hashed, now)
-        sessions.end_all(user, now)
+        users.adopt_hash(user, hashed, client, now)
+        sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
+
+
+def set_password(user: User, password: str, client: Client, now: datetime | None = None) -> None:
+    """Give a user a new password, as the operator; every session of theirs ends.
+
+    :raises ValidationFailed: it is not acceptable.
+    """
+    hashed = users.new_hash(password, user.email)
+    with transaction():
+        users.adopt_hash(user, hashed, client, now)
+        sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
+
+
+def change_password(
+    session: LoginSession,
+    current: str,
+    new: str,
+    client: Client,
+    now: datetime | None = None,
+) -> None:
+    """Change the password of whoever is signed in; their other sessions end.
+
+    :raises WrongPassword: the current one is not right.
+    :raises ValidationFailed: the new one is not acceptable.
+    """
+    user = session.user
+    proof = users.check_password(user, current, client, now)
+    hashed = users.new_hash(new, user.email, field="new_password")
+    with transaction():
+        user = users.hold(proof)
+        users.adopt_hash(user, hashed, client, now)
+        sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
+
+
+def disable(user: User, client: Client, now: datetime | None = None) -> None:
+    """Keep a user out: every session of theirs ends, and none begins until they are enabled."""
+    with transaction():
+        users.disable(user, client, now)
+        sessions.end_all(user, Ending.USER_DISABLED, client, now)
+
+
+def end_everything(client: Client, now: datetime | None = None) -> int:
+    """End all that an old backup brought back: every session, every link. Gives the sessions."""
+    with transaction():
+        links.void_all(now)
+        return sessions.end_everybodys(client, now)
+
+
+def _begin_with_cookie(user: User, client: Client, now: datetime | None) -> SignIn:
+    session, secret = sessions.start(user, client, with_secret=True, now=now)
+    return SignIn(session, secret=secret)

@@ -26,6 +26,7 @@ class SecretKey:
 
     def __init__(self, secret: str, origin: str) -> None:
         self._secret = secret.encode()
+        self._derived: dict[str, bytes] = {}
         self.origin = origin
 
     def __repr__(self) -> str:
@@ -33,9 +34,10 @@ class SecretKey:
 
     def derive(self, purpose: str) -> bytes:
         """Give the 256-bit key for one purpose."""
-        return HKDF(SHA256(), 32, salt=None, info=f"foxtrot {purpose}".encode()).derive(
-            self._secret
-        )
+        if purpose not in self._derived:
+            hkdf = HKDF(SHA256(), 32, salt=None, info=f"foxtrot {purpose}".encode())
+            self._derived[purpose] = hkdf.derive(self._secret)
+        return self._derived[purpose]
 
 
 def exists(data_dir: Path) -> bool:

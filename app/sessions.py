@@ -1,38 +1,61 @@
-"""Login sessions: one for each sign-in, on the server, ended when somebody says so.
+"""Login sessions: one for each sign-in on a device, on the server, ended when somebody says so.
 
-A browser holds the session's secret in a cookie; a JSON client holds tokens that
-name the session (`sid`). Whatever a cookie or a token says, it counts only while
-its session is live.
+A browser holds the session's secret in a cookie; a JSON client holds a family of
+refresh tokens and access tokens that name the session (`sid`). Whatever a cookie
+or a token says, it counts only while its session is live.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import BigInteger, ForeignKey, Integer, select, update
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Integer, and_, select, update
+from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
 
-from app.db import Base, db, transaction, utcnow
+from app import audit
+from app.audit import Event
+from app.client import Client
+from app.db import Base, db, row_count, transaction, utcnow
 from app.ids import digest, new_id, new_secret
 from app.users import User
 
 TOUCH_EVERY: Final = timedelta(minutes=1)
-MAX_TEXT: Final = 300
+PASSWORD: Final = "pwd"  # noqa: S105 - RFC 8176 section 2: how the user proved who they are
+
+
+class Ending(StrEnum):
+    """Why a session ended."""
+
+    SIGNED_OUT = "signed_out"
+    SIGNED_IN_ANEW = "signed_in_anew"
+    ENDED_BY_USER = "ended_by_user"
+    ENDED_BY_OPERATOR = "ended_by_operator"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name, not a secret
+    USER_DISABLED = "user_disabled"
+    REFRESH_REUSED = "refresh_reused"
+    TOO_MANY_SESSIONS = "too_many_sessions"
 
 
 @dataclass(frozen=True)
-class Client:
-    """From where a sign-in came, as far as the request says."""
+class Grant:
+    """What the tokens of a session may be for, at most; None for all that its user may."""
 
-    address: str
-    user_agent: str
+    audience: tuple[str, ...] | None = None
+    scope: frozenset[str] | None = None
 
 
 class LoginSession(Base):
-    """A sign-in on one device. `id` is never reused; `public_id` is the tokens' `sid`."""
+    """A sign-in on one device. `id` is never reused; `public_id` is the tokens' `sid`.
+
+    `address` and `user_agent` are those of its last use. `unseen_answer` is the
+    `jti` of the access token that the newest use of a refresh token was first
+    answered with, for as long as nobody has shown it here.
+    """
 
     __tablename__ = "login_sessions"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own name and type
@@ -49,11 +72,29 @@ class LoginSession(Base):
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    amr: Mapped[str] = mapped_column(server_default=PASSWORD)
+    granted_audience: Mapped[str | None]
+    granted_scope: Mapped[str | None]
+    unseen_answer: Mapped[str | None]
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
     def __repr__(self) -> str:
         return f"<LoginSession {self.public_id}>"
+
+    @property
+    def grant(self) -> Grant:
+        """What this session's tokens may be for, at most."""
+        audience, scope = self.granted_audience, self.granted_scope
+        return Grant(
+            None if audience is None else tuple(audience.split()),
+            None if scope is None else frozenset(scope.split()),
+        )
+
+    @property
+    def client(self) -> Client:
+        """Who used it last."""
+        return Client(self.address, self.user_agent)
 
     def is_live(self, now: datetime) -> bool:
         """Say whether this session still lets its user in."""
@@ -66,28 +107,44 @@ class LoginSession(Base):
 
 
 def start(
-    user: User, client: Client, *, with_secret: bool, now: datetime | None = None
+    user: User,
+    client: Client,
+    *,
+    with_secret: bool,
+    grant: Grant | None = None,
+    now: datetime | None = None,
 ) -> tuple[LoginSession, str | None]:
-    """Begin a session; with a secret for a cookie, or without one for a client with tokens."""
-    now = now or utcnow()
+    """Begin a session; with a secret for a cookie, or without one for a client with tokens.
+
+    Where a user has more sessions than the setting permits, those end that were
+    unused longest.
+    """
+    now, grant = now or utcnow(), grant or Grant()
     secret = new_secret() if with_secret else None
     session = LoginSession(
         public_id=new_id("s"),
         user_id=user.id,
         secret_hash=digest(secret) if secret else None,
-        address=_printable(client.address),
-        user_agent=_printable(client.user_agent),
+        amr=PASSWORD,
+        granted_audience=None if grant.audience is None else " ".join(grant.audience),
+        granted_scope=None if grant.scope is None else " ".join(sorted(grant.scope)),
+        address=client.address,
+        user_agent=client.user_agent,
         authenticated_at=now,
         created_at=now,
         last_seen_at=now,
     )
     with transaction():
+        _make_room(user, client, now)
         db.session.add(session)
         db.session.flush()
+        audit.record(
+            Event.LOGIN_SUCCEEDED, client, user=user.public_id, session=session.public_id, now=now
+        )
     return session, secret
 
 
-def by_secret(secret: str, now: datetime | None = None) -> LoginSession | None:
+def by_secret(secret: str, client: Client, now: datetime | None = None) -> LoginSession | None:
     """Find the live session whose cookie this is, and note that it was used."""
     now = now or utcnow()
     query = select(LoginSession).where(LoginSession.secret_hash == digest(secret))
@@ -96,37 +153,111 @@ def by_secret(secret: str, now: datetime | None = None) -> LoginSession | None:
         return None
     if now - session.last_seen_at >= min(TOUCH_EVERY, _limit("IDLE") / 10):
         with transaction():
-            session.last_seen_at = now
+            if session.is_live(now):
+                note_use(session, client, now)
     return session
 
 
 def by_public_id(public_id: str, subject: str, now: datetime | None = None) -> LoginSession | None:
     """Find the live session of that `sid`, if it is that subject's."""
-    query = select(LoginSession).where(LoginSession.public_id == public_id)
-    session = db.session.scalar(query)
+    session = find(public_id)
     if session is None or session.user.public_id != subject:
         return None
     return session if session.is_live(now or utcnow()) else None
 
 
-def end(session: LoginSession, now: datetime | None = None) -> None:
-    """End a session. Ending it again changes nothing."""
+def find(public_id: str) -> LoginSession | None:
+    """Find a session, live or not, by the id that tokens carry."""
+    return db.session.scalar(select(LoginSession).where(LoginSession.public_id == public_id))
+
+
+def live(user: User | None = None, now: datetime | None = None) -> Sequence[LoginSession]:
+    """The live sessions of a user, or of everybody, last used first."""
+    query = select(LoginSession).join(LoginSession.user).options(contains_eager(LoginSession.user))
+    query = query.where(_is_live(now or utcnow()), User.disabled_at.is_(None))
+    if user is not None:
+        query = query.where(LoginSession.user_id == user.id)
+    query = query.order_by(LoginSession.last_seen_at.desc(), LoginSession.id.desc())
+    return db.session.scalars(query).all()
+
+
+def note_use(session: LoginSession, client: Client, now: datetime) -> None:
+    """Inside a transaction, write down that a session was used, and from where."""
+    session.last_seen_at = max(now, session.last_seen_at)
+    session.address, session.user_agent = client.address, client.user_agent
+
+
+def note_shown(session: LoginSession, token_id: str) -> None:
+    """Write down that the access token of the newest refresh was shown here: it has arrived."""
+    if session.unseen_answer is None or session.unseen_answer != token_id:
+        return
+    still_unseen = and_(LoginSession.id == session.id, LoginSession.unseen_answer == token_id)
     with transaction():
-        session.ended_at = session.ended_at or now or utcnow()
+        row_count(update(LoginSession).where(still_unseen).values(unseen_answer=None))
 
 
-def end_all(user: User, now: datetime | None = None) -> None:
-    """End every session of a user."""
-    query = update(LoginSession).where(
-        LoginSession.user_id == user.id, LoginSession.ended_at.is_(None)
+def end(session: LoginSession, ending: Ending, client: Client, now: datetime | None = None) -> int:
+    """End a session, and give 1 if it was live. Ending it again changes nothing."""
+    return _end(LoginSession.id == session.id, ending, client, now or utcnow())
+
+
+def end_others(
+    session: LoginSession, ending: Ending, client: Client, now: datetime | None = None
+) -> int:
+    """End every session of a user but this one. Gives the number of those that were live."""
+    others = and_(LoginSession.user_id == session.user_id, LoginSession.id != session.id)
+    return _end(others, ending, client, now or utcnow())
+
+
+def end_all(user: User, ending: Ending, client: Client, now: datetime | None = None) -> int:
+    """End every session of a user. Gives the number of those that were live."""
+    return _end(LoginSession.user_id == user.id, ending, client, now or utcnow())
+
+
+def end_everybodys(client: Client, now: datetime | None = None) -> int:
+    """End every session there is, as one event. Gives the number of those that were not ended."""
+    now = now or utcnow()
+    query = update(LoginSession).where(LoginSession.ended_at.is_(None)).values(ended_at=now)
+    with transaction():
+        ended = row_count(query)
+        audit.record(Event.EVERYTHING_ENDED, client, now=now)
+    return ended
+
+
+def _end(which: ColumnElement[bool], ending: Ending, client: Client, now: datetime) -> int:
+    """End sessions by one conditional update; those that had not run out get an event each."""
+    with transaction():
+        running = db.session.scalars(select(LoginSession).where(which, _is_live(now))).all()
+        query = update(LoginSession).where(which, LoginSession.ended_at.is_(None))
+        ids = set(db.session.scalars(query.values(ended_at=now).returning(LoginSession.id)))
+        ended = [session for session in running if session.id in ids]
+        for session in ended:
+            audit.record(
+                Event.SESSION_ENDED,
+                client,
+                user=session.user.public_id,
+                session=session.public_id,
+                reason=ending.value,
+                now=now,
+            )
+    return len(ended)
+
+
+def _make_room(user: User, client: Client, now: datetime) -> None:
+    """Hold the user's row, so that sign-ins at once count each other; end what is too much."""
+    db.session.execute(select(User.id).where(User.id == user.id).with_for_update())
+    most = current_app.config["FOXTROT_SESSIONS_PER_USER"]
+    for session in live(user, now)[most - 1 :]:
+        end(session, Ending.TOO_MANY_SESSIONS, client, now)
+
+
+def _is_live(now: datetime) -> ColumnElement[bool]:
+    """`LoginSession.is_live` for the database, but for the user."""
+    return and_(
+        LoginSession.ended_at.is_(None),
+        LoginSession.last_seen_at > now - _limit("IDLE"),
+        LoginSession.created_at > now - _limit("ABSOLUTE"),
     )
-    with transaction():
-        db.session.execute(query.values(ended_at=now or utcnow()))
-
-
-def _printable(text: str) -> str:
-    """What a client says of itself, without what databases and terminals choke on."""
-    return "".join(character for character in text[:MAX_TEXT] if character.isprintable())
 
 
 def _limit(kind: str) -> timedelta:

@@ -19,7 +19,7 @@ from app.db import utcnow
 from app.errors import InvalidScope, InvalidTarget
 from app.ids import new_id
 from app.keys import KeyRing
-from app.sessions import LoginSession
+from app.sessions import Grant, LoginSession
 from app.users import ACCOUNT, ADMIN, User
 from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
@@ -64,22 +64,39 @@ class AccessToken:
     scope: str
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What an access token is wanted for.
+
+    :param audience: the services; all, by default.
+    :param scope: the scopes; all that fit, by default.
+    :param for_issuer: whether the token may be for this service, too.
+    """
+
+    audience: Sequence[str] | None = None
+    scope: Sequence[str] | None = None
+    for_issuer: bool = True
+
+
+ANYTHING: Final = Wish()
+
+
 def mint(
     session: LoginSession,
+    wish: Wish = ANYTHING,
     *,
-    audience: Sequence[str] | None = None,
-    scope: Sequence[str] | None = None,
+    token_id: str | None = None,
     now: datetime | None = None,
 ) -> AccessToken:
-    """Mint an access token for a session.
+    """Mint an access token for a session, within what was granted to it.
 
-    :param audience: the services it is for; all, by default.
-    :param scope: the scopes it carries; all that fit, by default.
-    :raises InvalidTarget: an audience is not known here.
-    :raises InvalidScope: the user does not hold a scope, or it does not fit the audience.
+    :param token_id: its `jti`, where that had to be known before.
+    :raises InvalidTarget: an audience is not known here, or was not granted.
+    :raises InvalidScope: the user does not hold a scope, it does not fit the audience, or it
+        was not granted.
     """
-    audiences = choose_audience(audience)
-    scopes = choose_scopes(session.user, audiences, scope)
+    audiences = _choose_audience(session.grant, wish)
+    scopes = _choose_scopes(session.user, session.grant, audiences, wish.scope)
     issued_at = int((now or utcnow()).timestamp())
     lifetime = current_app.config["FOXTROT_ACCESS_TOKEN_LIFETIME"]
     claims = {
@@ -91,7 +108,7 @@ def mint(
         "iat": issued_at,
         "nbf": issued_at,
         "exp": issued_at + lifetime,
-        "jti": new_id("t"),
+        "jti": token_id or new_token_id(),
         "sid": session.public_id,
         "scope": " ".join(sorted(scopes)),
         "client_id": CLIENT_ID,
@@ -100,34 +117,22 @@ def mint(
     return AccessToken(_sign(claims, audiences), lifetime, str(claims["scope"]))
 
 
-def choose_audience(wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The audience of a token: what was wished for, of what is known."""
-    known = tuple(dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"])))
-    if wanted is None:
-        return known
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
-        raise InvalidTarget(
-            f"There is no service of that name here. Known are: {', '.join(known)}."
-        )
-    return tuple(name for name in known if name in wanted)
+def new_token_id() -> str:
+    """The `jti` of a token that is about to be minted."""
+    return new_id("t")
 
 
-def choose_scopes(
-    user: User, audiences: Sequence[str], wanted: Sequence[str] | None
-) -> frozenset[str]:
-    """The scopes of a token: what was wished for, of what the user holds."""
-    held = user.scopes
-    if tuple(audiences) != (issuer(),):
-        held = held - OWN_SCOPES
-    if wanted is None:
-        return held
-    if not held.issuperset(wanted):
-        raise InvalidScope(
-            "A scope was asked for that you do not hold, or that goes only into a token whose"
-            f" sole audience is {issuer()}. Possible are: {' '.join(sorted(held))}."
-        )
-    return frozenset(wanted)
+def choose_grant(user: User, wish: Wish) -> Grant:
+    """What a session is to be granted, of what was wished for at the sign-in.
+
+    :raises InvalidTarget, InvalidScope: as in `mint`.
+    """
+    everything = Grant()
+    audiences = _choose_audience(everything, wish)
+    scopes = _choose_scopes(user, everything, audiences, wish.scope)
+    return Grant(
+        None if wish.audience is None else audiences, None if wish.scope is None else scopes
+    )
 
 
 def effective_scopes(token: Token, user: User) -> frozenset[str]:
@@ -164,6 +169,39 @@ def published_keys() -> list[dict[str, Any]]:
 def issuer() -> str:
     """The issuer's URL, `iss` of every token and the own API's audience."""
     return str(current_app.config["ISSUER"])
+
+
+def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
+    """The audience of a token: what was wished for, of what is known and granted."""
+    known = dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"]))
+    possible = [name for name in known if grant.audience is None or name in grant.audience]
+    if not wish.for_issuer:
+        possible = [name for name in possible if name != issuer()]
+    wanted = possible if wish.audience is None else wish.audience
+    if not wanted or not set(wanted) <= set(possible):
+        raise InvalidTarget(
+            "There is no service of that name here, or the token may not be for it. Known"
+            f" are: {', '.join(possible) or 'none'}."
+        )
+    return tuple(name for name in possible if name in wanted)
+
+
+def _choose_scopes(
+    user: User, grant: Grant, audiences: Sequence[str], wanted: Sequence[str] | None
+) -> frozenset[str]:
+    """The scopes of a token: what was wished for, of what the user holds and was granted."""
+    held = user.scopes if grant.scope is None else user.scopes & grant.scope
+    if tuple(audiences) != (issuer(),):
+        held = held - OWN_SCOPES
+    if wanted is None:
+        return held
+    if not held.issuperset(wanted):
+        raise InvalidScope(
+            "A scope was asked for that you do not hold, that was not granted at the sign-in, or"
+            f" that goes only into a token whose sole audience is {issuer()}. Possible are:"
+            f" {' '.join(sorted(held)) or 'none'}."
+        )
+    return frozenset(wanted)
 
 
 def _custom_claims(user: User) -> dict[str, Any]:

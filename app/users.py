@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -19,9 +20,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app import passwords
+from app import audit, passwords
+from app.audit import Event
+from app.client import Client
 from app.db import Base, db, release, transaction, utcnow
-from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
+from app.errors import EmailTaken, InvalidCredentials, ValidationFailed, WrongPassword
 from app.ids import new_id
 
 ADMIN: Final = "admin"
@@ -57,7 +60,12 @@ class User(Base):
 
 
 def create(
-    email: str, password: str, *, scopes: Iterable[str] = (), now: datetime | None = None
+    email: str,
+    password: str,
+    client: Client,
+    *,
+    scopes: Iterable[str] = (),
+    now: datetime | None = None,
 ) -> User:
     """Make a user.
 
@@ -65,7 +73,7 @@ def create(
     :raises EmailTaken: somebody has this address.
     """
     user = prepare(email, password, scopes=scopes, now=now)
-    save(user)
+    save(user, client)
     return user
 
 
@@ -88,7 +96,7 @@ def prepare(
     )
 
 
-def save(user: User) -> None:
+def save(user: User, client: Client) -> None:
     """Write a new user.
 
     :raises EmailTaken: somebody was faster.
@@ -97,46 +105,73 @@ def save(user: User) -> None:
         with transaction():
             db.session.add(user)
             db.session.flush()
+            audit.record(Event.USER_CREATED, client, user=user.public_id, now=user.created_at)
     except IntegrityError:
         raise EmailTaken from None
 
 
-def authenticate(email: str, password: str) -> User:
-    """Give the user whose address and password these are.
+@dataclass(frozen=True)
+class Proof:
+    """A password was right: whose, and since when it is theirs."""
 
-    Costs the same and raises the same for an unknown address, a wrong password
-    and a disabled user.
+    user_id: int
+    password_changed_at: datetime
+
+
+def authenticate(email: str, password: str, client: Client, now: datetime | None = None) -> Proof:
+    """Find out whose address and password these are.
+
+    Costs the same, writes as much and raises the same for an unknown address, a
+    wrong password and a disabled user.
 
     :raises InvalidCredentials: they are nobody's.
     """
     user = by_email(email)
-    row_id, stored, changed_at = (
-        (user.id, user.password_hash, user.password_changed_at) if user else (None, None, None)
-    )
-    enabled = user is not None and user.disabled_at is None
-    release()
-    matches = passwords.verify(stored, password, _method())
-    if not matches or not enabled or stored is None:
+    public_id = user.public_id if user else None
+    proof = _prove(user, password)
+    if proof is None:
+        typed = None if public_id else fold_email(email) or email
+        audit.record(Event.LOGIN_FAILED, client, user=public_id, typed=typed, now=now)
         raise InvalidCredentials
-    found = db.session.get(User, row_id)
-    if found is None or found.disabled_at or found.password_changed_at != changed_at:
-        raise InvalidCredentials
-    if passwords.needs_rehash(stored, _method()):
-        _renew_hash(row_id, stored, password)
-    return found
+    return proof
 
 
-def hold(row_id: int, proven_at: datetime) -> User:
+def check_password(user: User, password: str, client: Client, now: datetime | None = None) -> Proof:
+    """Make sure that a user who is signed in knows their password, too.
+
+    :raises WrongPassword: it is not theirs; it counts as a failed login.
+    """
+    public_id = user.public_id
+    proof = _prove(user, password)
+    if proof is None:
+        reason = "current_password"
+        audit.record(Event.LOGIN_FAILED, client, user=public_id, reason=reason, now=now)
+        raise WrongPassword
+    return proof
+
+
+def hold(proof: Proof) -> User:
     """Inside a transaction, keep a user as they were when they proved who they are.
 
-    :param proven_at: their `password_changed_at` of then.
     :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
     """
-    query = select(User).where(User.id == row_id).with_for_update()
+    query = select(User).where(User.id == proof.user_id).with_for_update()
     user = db.session.scalar(query.execution_options(populate_existing=True))
-    if user is None or user.disabled_at or user.password_changed_at != proven_at:
+    if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
         raise InvalidCredentials
     return user
+
+
+def _prove(user: User | None, password: str) -> Proof | None:
+    """Compare with the password of a user, or at the same cost with nobody's."""
+    stored = user.password_hash if user else None
+    proof = Proof(user.id, user.password_changed_at) if user and not user.disabled_at else None
+    release()
+    if not passwords.verify(stored, password, _method()) or proof is None or stored is None:
+        return None
+    if passwords.needs_rehash(stored, _method()):
+        _renew_hash(proof.user_id, stored, password)
+    return proof
 
 
 def by_email(email: str) -> User | None:
@@ -172,54 +207,57 @@ def any_admin() -> bool:
     return any(ADMIN in scopes.split() for scopes in db.session.scalars(query))
 
 
-def set_password(user: User, password: str, now: datetime | None = None) -> None:
-    """Give a user a new password.
-
-    :raises ValidationFailed: it is not acceptable.
-    """
-    adopt_hash(user, new_hash(password, user.email), now)
-
-
-def new_hash(password: str, email: str) -> str:
+def new_hash(password: str, email: str, *, field: str = "password") -> str:
     """Judge and hash a new password.
+
+    :param field: what the client calls it.
 
     :raises ValidationFailed: it is not acceptable.
     """
     advice = password_advice(password, email)
     if advice:
-        raise ValidationFailed({"password": advice})
+        raise ValidationFailed({field: advice})
     release()
     return passwords.hash_password(password, _method())
 
 
-def adopt_hash(user: User, hashed: str, now: datetime | None = None) -> None:
+def adopt_hash(user: User, hashed: str, client: Client, now: datetime | None = None) -> None:
     """Make a hash the user's, which ends what the old password could do."""
     with transaction():
         user.password_hash = hashed
         user.password_changed_at = now or utcnow()
+        audit.record(Event.PASSWORD_CHANGED, client, user=user.public_id, now=now)
 
 
-def set_scopes(user: User, scopes: Iterable[str]) -> None:
+def set_scopes(user: User, scopes: Iterable[str], client: Client) -> None:
     """Replace the scopes that a user holds besides everybody's."""
     with transaction():
         user.own_scopes = " ".join(sorted(set(scopes)))
+        audit.record(Event.SCOPES_CHANGED, client, user=user.public_id)
 
 
-def disable(user: User, now: datetime | None = None) -> None:
-    """Keep a user out, at once, until `enable`."""
+def disable(user: User, client: Client, now: datetime | None = None) -> None:
+    """Keep a user out, until `enable`; what it ends besides is `login.disable`."""
     with transaction():
         user.disabled_at = user.disabled_at or now or utcnow()
+        audit.record(Event.USER_DISABLED, client, user=user.public_id, now=now)
 
 
-def enable(user: User) -> None:
+def enable(user: User, client: Client) -> None:
     """Let a disabled user in again."""
     with transaction():
         user.disabled_at = None
+        audit.record(Event.USER_ENABLED, client, user=user.public_id)
 
 
-def delete(user: User) -> None:
-    """Remove a user and everything that is theirs. The id is never given again."""
+def delete(user: User, client: Client) -> None:
+    """Remove a user and everything that is theirs. The id is never given again.
+
+    One event stays, which says that this id was deleted.
+    """
     with transaction():
+        audit.forget(user.public_id)
+        audit.record(Event.USER_DELETED, client, user=user.public_id)
         db.session.delete(user)
 
 
@@ -263,7 +301,7 @@ def _context_words(email: str) -> list[str]:
     return [word[:64] for word in words if word]
 
 
-def _renew_hash(user_id: int | None, stored: str, password: str) -> None:
+def _renew_hash(user_id: int, stored: str, password: str) -> None:
     """Hash anew by the current parameters, unless the password changed meanwhile."""
     hashed = passwords.hash_password(password, _method())
     with transaction():

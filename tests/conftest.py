@@ -17,7 +17,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from app import create_app, users
 from app.db import disconnect
 from app.users import User
-from tests.support import ORIGIN, PASSWORD, cheap_settings
+from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,7 @@ def bob(app: Flask) -> str:
 def add_user(app: Flask, email: str, *scopes: str) -> str:
     """Make a user with the password of all tests."""
     with app.app_context():
-        users.create(email, PASSWORD, scopes=scopes)
+        users.create(email, PASSWORD, SOMEWHERE, scopes=scopes)
     return email
 
 

@@ -10,9 +10,12 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from app.client import Client
+
 PASSWORD = "correct horse battery staple"
 ORIGIN = "http://localhost:5000"
 CHEAP_HASH = "scrypt:1024:1:1"
+SOMEWHERE = Client("192.0.2.1", "a browser")
 
 
 def cheap_settings(data_dir: Path) -> dict[str, str]:

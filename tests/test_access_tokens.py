@@ -16,13 +16,14 @@ from flask.testing import FlaskClient
 from app import links, sessions, tokens, users
 from app.db import db
 from app.errors import InvalidScope, InvalidTarget, NotFound
-from app.sessions import Client, LoginSession
+from app.sessions import Ending, LoginSession
 from foxtrot import Verifier
 from foxtrot.claims import Token
 from tests.conftest import MakeApp, add_user, find_user
 from tests.support import (
     ORIGIN,
     PASSWORD,
+    SOMEWHERE,
     access_token,
     bearer,
     claims_of,
@@ -35,7 +36,6 @@ from tests.support import (
 
 COOKIE = "foxtrot_session"
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-SOMEWHERE = Client("192.0.2.1", "a browser")
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 SHARED_SECRET = "Zq3vT8mW1xYb6KdR0hLs9PfGc2NjU5Ae"
 
@@ -72,7 +72,7 @@ def start(
 
 def mint(email: str, now: datetime = NOON, **wanted: Any) -> dict[str, Any]:
     """The claims of a token that was minted at *now*; to be called in an app context."""
-    return claims_of(tokens.mint(start(email, now)[0], now=now, **wanted).text)
+    return claims_of(tokens.mint(start(email, now)[0], tokens.Wish(**wanted), now=now).text)
 
 
 # Header and claims (RFC 7519, RFC 9068)
@@ -274,7 +274,7 @@ def test_a_token_may_do_no_more_than_its_user_now(app: Flask) -> None:
     root = add_user(app, "root@example.com", "admin")
     with app.app_context():
         user = find_user(app, root)
-        users.set_scopes(user, [])
+        users.set_scopes(user, [], SOMEWHERE)
         assert tokens.effective_scopes(judged("admin account", (ORIGIN,)), user) == {"account"}
 
 
@@ -373,22 +373,22 @@ def test_an_idle_session_ends(limited: Flask, alice: str, age: timedelta, lives:
         session, secret = start(alice)
         named = session.public_id, session.user.public_id
         assert (sessions.by_public_id(*named, now=NOON + age) is not None) == lives
-        assert (sessions.by_secret(secret or "", NOON + age) is not None) == lives
+        assert (sessions.by_secret(secret or "", SOMEWHERE, NOON + age) is not None) == lives
 
 
 def test_use_of_the_cookie_keeps_a_session_alive(limited: Flask, alice: str) -> None:
     """Idle is counted from the last use."""
     with limited.app_context():
         _, secret = start(alice)
-        assert sessions.by_secret(secret or "", NOON + 1.5 * DAY)
-        assert sessions.by_secret(secret or "", NOON + 3 * DAY)
+        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 1.5 * DAY)
+        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 3 * DAY)
 
 
 def test_no_use_keeps_a_session_alive_for_ever(limited: Flask, alice: str) -> None:
     """The absolute limit is counted from the sign-in."""
     with limited.app_context():
         _, secret = start(alice)
-        lives = [sessions.by_secret(secret or "", NOON + day * DAY) for day in range(7)]
+        lives = [sessions.by_secret(secret or "", SOMEWHERE, NOON + day * DAY) for day in range(7)]
     assert [session is not None for session in lives] == [True] * 5 + [False] * 2
 
 
@@ -396,8 +396,8 @@ def test_a_session_that_ended_by_age_does_not_come_back(limited: Flask, alice: s
     """Asking for it after the end is no use of it."""
     with limited.app_context():
         _, secret = start(alice)
-        assert sessions.by_secret(secret or "", NOON + 3 * DAY) is None
-        assert sessions.by_secret(secret or "", NOON + 3 * DAY + MINUTE) is None
+        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 3 * DAY) is None
+        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 3 * DAY + MINUTE) is None
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_the_last_use_is_noted_once_a_minute(
     """Not with every request, which would write each time."""
     with limited.app_context():
         session, secret = start(alice)
-        sessions.by_secret(secret or "", NOON + timedelta(seconds=after))
+        sessions.by_secret(secret or "", SOMEWHERE, NOON + timedelta(seconds=after))
         db.session.expire_all()
         assert session.last_seen_at == NOON + timedelta(seconds=seen)
 
@@ -419,15 +419,15 @@ def test_a_short_limit_is_kept_alive_by_use(make_app: MakeApp, alice: str) -> No
     with make_app(FOXTROT_SESSION_IDLE_LIMIT="1m").app_context():
         _, secret = start(alice)
         moments = [NOON + timedelta(seconds=20 * step) for step in range(10)]
-        assert all(sessions.by_secret(secret or "", now) for now in moments)
+        assert all(sessions.by_secret(secret or "", SOMEWHERE, now) for now in moments)
 
 
 def test_ending_a_session_again_changes_nothing(app: Flask, alice: str) -> None:
     """It ended when it ended."""
     with app.app_context():
         session, _ = start(alice)
-        sessions.end(session, NOON + MINUTE)
-        sessions.end(session, NOON + DAY)
+        sessions.end(session, Ending.SIGNED_OUT, SOMEWHERE, NOON + MINUTE)
+        sessions.end(session, Ending.SIGNED_OUT, SOMEWHERE, NOON + DAY)
         assert session.ended_at == NOON + MINUTE
 
 
@@ -443,7 +443,9 @@ def test_a_session_without_a_cookie_has_none_that_fits(app: Flask, alice: str) -
     """A program's session cannot be entered with an empty or a guessed cookie."""
     with app.app_context():
         start(alice, with_secret=False)
-        assert [sessions.by_secret(text, NOON) for text in ("", "None", "null")] == [None] * 3
+        assert [sessions.by_secret(text, SOMEWHERE, NOON) for text in ("", "None", "null")] == [
+            None
+        ] * 3
 
 
 def test_the_secret_of_a_cookie_is_not_stored(app: Flask, alice: str) -> None:
@@ -452,7 +454,7 @@ def test_the_secret_of_a_cookie_is_not_stored(app: Flask, alice: str) -> None:
         session, secret = start(alice)
         assert secret
         assert secret not in str(vars(session))
-        assert sessions.by_secret(str(session.secret_hash), NOON) is None
+        assert sessions.by_secret(str(session.secret_hash), SOMEWHERE, NOON) is None
 
 
 # One kind of secret in the place of another

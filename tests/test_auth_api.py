@@ -28,6 +28,7 @@ from tests.conftest import MakeApp, add_user, dispose, find_user
 from tests.support import (
     ORIGIN,
     PASSWORD,
+    SOMEWHERE,
     access_token,
     bearer,
     cheap_settings,
@@ -528,13 +529,14 @@ REFUSED_LOGINS = {
 def add_disabled(app: Flask) -> None:
     add_user(app, DISABLED)
     with app.app_context():
-        users.disable(find_user(app, DISABLED))
+        users.disable(find_user(app, DISABLED), SOMEWHERE)
 
 
 def shape(answer: TestResponse) -> tuple[int, bytes, list[str], dict[str, str]]:
-    """All of an answer that an observer sees, besides the clock."""
+    """All of an answer that an observer sees, besides the clock and the request's own id."""
     headers = dict(answer.headers)
-    headers.pop("Date", None)
+    for name in ("Date", "X-Request-ID"):
+        headers.pop(name, None)
     return answer.status_code, answer.data, list(headers), headers
 
 

@@ -18,10 +18,9 @@ from sqlalchemy import text
 
 from app import sessions, tokens, users
 from app.db import db, transaction, utcnow
-from app.sessions import Client
 from tests.conftest import MakeApp, add_user, find_user
 from tests.processes import ROOT, clean_environ, flask, run
-from tests.support import ORIGIN, PASSWORD, access_token, cheap_settings, get, log_in
+from tests.support import ORIGIN, PASSWORD, SOMEWHERE, access_token, cheap_settings, get, log_in
 from tests.test_start import on_a_terminal
 
 NEW_PASSWORD = "another horse battery staple"
@@ -486,7 +485,7 @@ def verdict(runner: FlaskCliRunner, token: str, *options: str) -> tuple[int, lis
 def expired_token(app: Flask, email: str) -> str:
     """A token that was good an hour ago."""
     with app.app_context():
-        session, _ = sessions.start(find_user(app, email), Client("", ""), with_secret=False)
+        session, _ = sessions.start(find_user(app, email), SOMEWHERE, with_secret=False)
         return tokens.mint(session, now=utcnow() - timedelta(hours=1)).text
 
 

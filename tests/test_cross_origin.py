@@ -17,7 +17,17 @@ from werkzeug.test import TestResponse
 
 from app import links, login, users
 from tests.conftest import MakeApp, add_user, find_user
-from tests.support import ORIGIN, PASSWORD, access_token, bearer, claims_of, get, log_in, submit
+from tests.support import (
+    ORIGIN,
+    PASSWORD,
+    SOMEWHERE,
+    access_token,
+    bearer,
+    claims_of,
+    get,
+    log_in,
+    submit,
+)
 from tests.test_pages import contents, fresh_app
 
 COOKIE = "foxtrot_session"
@@ -58,10 +68,17 @@ POSTS: dict[str, Callable[[Flask], Post]] = {
     "/auth/token": lambda _: Post("/auth/token", json={}),
     "/auth/logout": lambda _: Post("/auth/logout"),
     "/auth/login": lambda _: Post("/auth/login", json={**CREDENTIALS, "session": "cookie"}),
+    "/account/password": lambda _: Post(
+        "/account/password",
+        {"current_password": PASSWORD, "new_password": "seven green lamps"},
+    ),
+    "/account/sessions/<session_id>/end": lambda _: Post("/account/sessions/s_other/end"),
+    "/account/sessions/end-others": lambda _: Post("/account/sessions/end-others"),
+    "/account/sessions/end-all": lambda _: Post("/account/sessions/end-all"),
 }
 """Every POST that honours or sets the cookie."""
 
-BY_JSON_ALONE = {"/auth/register", "/auth/password-advice"}
+BY_JSON_ALONE = {"/auth/register", "/auth/password-advice", "/auth/refresh"}
 """What neither reads nor sets the cookie, and takes nothing that a form can send."""
 
 
@@ -521,7 +538,9 @@ def test_pages_and_documents_name_no_foreign_host(public: Flask, named: Headers)
 
 
 @pytest.mark.parametrize(
-    "make", [login.setup_url, lambda: login.reset_url(alice_herself())], ids=["setup", "reset"]
+    "make",
+    [login.setup_url, lambda: login.reset_url(alice_herself(), SOMEWHERE)],
+    ids=["setup", "reset"],
 )
 def test_links_come_from_the_settings(
     public: Flask, named: Headers, make: Callable[[], str]

@@ -219,8 +219,26 @@ def test_no_request_makes_the_service_fail(
     assert is_answer(answer), answer.request.environ
 
 
-POSTED_JSON = ["/auth/register", "/auth/login", "/auth/token", "/auth/password-advice"]
-POSTED_FORMS = ["/login", "/register", "/setup", "/reset", "/logout", "/auth/logout"]
+POSTED_JSON = [
+    "/auth/register",
+    "/auth/login",
+    "/auth/refresh",
+    "/auth/token",
+    "/auth/password-advice",
+    "/api/me/password",
+]
+POSTED_FORMS = [
+    "/login",
+    "/register",
+    "/setup",
+    "/reset",
+    "/logout",
+    "/auth/logout",
+    "/account/password",
+    "/account/sessions/<session_id>/end",
+    "/account/sessions/end-others",
+    "/account/sessions/end-all",
+]
 
 
 def test_the_posts_of_these_tests_are_all_there_are(target: Flask) -> None:
@@ -345,8 +363,14 @@ FIELDS_OF: dict[str, dict[str, str]] = {
         "session": "cookie",
     },
     "/auth/token": {"audience": "notes", "scope": "notes:read", "password": SECRET},
+    "/auth/refresh": {"refresh_token": SECRET, "scope": "notes:read", "password": SECRET},
     "/auth/password-advice": {"email": EMAIL, "password": SECRET},
-    "/auth/logout": {"password": SECRET},
+    "/auth/logout": {"refresh_token": SECRET, "password": SECRET},
+    "/api/me/password": {"current_password": SECRET, "new_password": SECRET, "password": SECRET},
+    "/account/password": {"current_password": SECRET, "new_password": SECRET, "password": SECRET},
+    "/account/sessions/<session_id>/end": {"password": SECRET},
+    "/account/sessions/end-others": {"password": SECRET},
+    "/account/sessions/end-all": {"password": SECRET},
     "/login": {"email": ALICE, "password": SECRET, "next": "/account"},
     "/register": {"email": EMAIL, "password": SECRET, "next": "/account"},
     "/setup": {"email": EMAIL, "password": SECRET, "token": "a token"},

@@ -121,6 +121,10 @@ OTHER = {"email": "new@example.com", "password": PASSWORD}
 OWN: dict[str, Any] = {"headers": {"Origin": ORIGIN}}
 COOKIE = "the cookie"
 TOKEN = "the token"
+OWN_TOKEN = "the token for the issuer alone"
+REFRESH = "the refresh token"
+SAME_PASSWORD = {"current_password": PASSWORD, "new_password": PASSWORD}
+WRONG_PASSWORD = {"current_password": "wrong", "new_password": PASSWORD}
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +151,38 @@ CALLS: list[Call] = [
     ("get", "/api/me", 400, {"headers": {"Authorization": "Bearer"}}),
     ("get", "/api/me", 421, {"headers": {"Host": "evil.example"}}),
     ("delete", "/api/sessions/{session_id}", 204, {"as": TOKEN}),
-    ("delete", "/api/sessions/{session_id}", 404, {"as": TOKEN, "session_id": "s_another"}),
+    ("delete", "/api/sessions/{session_id}", 403, {"as": TOKEN, "session_id": "s_another"}),
+    ("delete", "/api/sessions/{session_id}", 404, {"as": OWN_TOKEN, "session_id": "s_another"}),
     ("delete", "/api/sessions/{session_id}", 401, {}),
+    ("get", "/api/sessions", 200, {"as": TOKEN}),
+    ("get", "/api/sessions", 401, {}),
+    ("delete", "/api/sessions", 204, {"as": OWN_TOKEN}),
+    ("delete", "/api/sessions", 204, {"as": OWN_TOKEN, "query_string": "except=current"}),
+    ("delete", "/api/sessions", 400, {"as": OWN_TOKEN, "query_string": "except=all"}),
+    ("delete", "/api/sessions", 400, {"as": OWN_TOKEN, "query_string": "exept=current"}),
+    ("delete", "/api/sessions", 401, {}),
+    ("delete", "/api/sessions", 403, {"as": TOKEN}),
+    ("post", "/api/me/password", 204, {"as": OWN_TOKEN, "json": SAME_PASSWORD}),
+    ("post", "/api/me/password", 400, {"as": OWN_TOKEN, "json": []}),
+    ("post", "/api/me/password", 401, {"json": SAME_PASSWORD}),
+    ("post", "/api/me/password", 403, {"as": TOKEN, "json": SAME_PASSWORD}),
+    ("post", "/api/me/password", 403, {"as": OWN_TOKEN, "json": WRONG_PASSWORD}),
+    ("post", "/api/me/password", 413, {"as": OWN_TOKEN, "json": "x" * 70_000}),
+    ("post", "/api/me/password", 415, {"as": OWN_TOKEN, "data": "x"}),
+    ("post", "/api/me/password", 422, {"as": OWN_TOKEN, "json": {}}),
+    ("post", "/auth/refresh", 200, {"as": REFRESH}),
+    ("post", "/auth/refresh", 400, {"as": REFRESH, "more": {"scope": "x"}}),
+    ("post", "/auth/refresh", 400, {"as": REFRESH, "more": {"audience": "x"}}),
+    ("post", "/auth/refresh", 400, {"as": REFRESH, "headers": {"Idempotency-Key": "short"}}),
+    ("post", "/auth/refresh", 401, {"json": {"refresh_token": "x"}}),
+    ("post", "/auth/refresh", 413, {"json": "x" * 70_000}),
+    ("post", "/auth/refresh", 415, {"data": "x"}),
+    ("post", "/auth/refresh", 422, {"json": {}}),
+    ("post", "/auth/logout", 204, {"as": REFRESH}),
+    ("post", "/auth/logout", 400, {"json": []}),
+    ("post", "/auth/logout", 413, {"json": "x" * 70_000}),
+    ("post", "/auth/logout", 415, {"data": "x"}),
+    ("post", "/auth/logout", 422, {"json": {"token": "x"}}),
     ("post", "/auth/register", 201, {"json": OTHER}),
     ("post", "/auth/register", 400, {"json": []}),
     ("post", "/auth/register", 409, {"json": CREDENTIALS}),
@@ -186,8 +220,12 @@ def send(client: FlaskClient, method: str, path: str, options: dict[str, Any]) -
     """Send a request, as somebody with a token or a cookie of Alice's, or as a stranger."""
     options = {**options, "headers": dict(options.get("headers", {}))}
     session_id, sender = options.pop("session_id", "s_"), options.pop("as", None)
-    if sender == TOKEN:
-        token = access_token(client, ALICE)
+    if sender == REFRESH:
+        body = {"refresh_token": log_in(client, ALICE).get_json()["refresh_token"]}
+        options["json"] = body | options.pop("more", {})
+    if sender in (TOKEN, OWN_TOKEN):
+        wanted = {"audience": ORIGIN} if sender == OWN_TOKEN else {}
+        token = access_token(client, ALICE, **wanted)
         options["headers"] |= bearer(token)
         session_id = claims_of(token)["sid"] if session_id == "s_" else session_id
     if sender == COOKIE:
@@ -275,13 +313,13 @@ def test_the_description_refuses_what_the_service_refuses(
 
 
 def test_a_body_is_required_where_one_is_described(document: Any) -> None:
-    """And it is JSON."""
-    for item in document["paths"].values():
+    """But for logging out, where a browser sends none; and it is JSON."""
+    for path, item in document["paths"].items():
         for operation in item.values():
             body = operation.get(
                 "requestBody", {"required": True, "content": {"application/json": 1}}
             )
-            assert body["required"]
+            assert body["required"] == (path != "/auth/logout")
             assert list(body["content"]) == ["application/json"]
 
 

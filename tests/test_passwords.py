@@ -28,7 +28,7 @@ import config
 from app import passwords, users
 from app.passwords import hash_password, needs_rehash, normalise, verify, weaknesses
 from tests.conftest import MakeApp, add_user, find_user
-from tests.support import CHEAP_HASH, ORIGIN, PASSWORD, log_in, post_json, submit
+from tests.support import CHEAP_HASH, ORIGIN, PASSWORD, SOMEWHERE, log_in, post_json, submit
 
 ALICE = "alice@example.com"
 STRONG = "seven green lamps above the harbour"
@@ -533,7 +533,7 @@ def test_a_disabled_users_hash_is_not_renewed(make_app: MakeApp) -> None:
     add_user(make_app(), ALICE)
     app = make_app(FOXTROT_PASSWORD_HASH=CHEAP_ARGON2ID)
     with app.app_context():
-        users.disable(find_user(app, ALICE))
+        users.disable(find_user(app, ALICE), SOMEWHERE)
     before = stored_hash(app)
     assert not opens(app.test_client(), PASSWORD)
     assert stored_hash(app) == before

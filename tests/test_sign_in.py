@@ -18,11 +18,12 @@ from werkzeug.test import TestResponse
 
 from app import links, login, sessions, users
 from app.db import db
-from app.sessions import LoginSession
+from app.sessions import Ending, LoginSession
 from tests.conftest import MakeApp, add_user, find_user
 from tests.support import (
     ORIGIN,
     PASSWORD,
+    SOMEWHERE,
     access_token,
     bearer,
     claims_of,
@@ -171,7 +172,7 @@ def test_a_login_answers_with_a_bearer_token(client: FlaskClient, alice: str) ->
     answer = log_in(client, alice)
     assert answer.status_code == 200
     body = answer.get_json()
-    assert set(body) == TOKEN_MEMBERS
+    assert set(body) == TOKEN_MEMBERS | {"refresh_token"}
     assert body["token_type"] == "Bearer"
     assert body["expires_in"] == 900
     assert answer.headers["Cache-Control"] == "no-store"
@@ -471,7 +472,7 @@ def test_a_token_ends_no_other_session(client: FlaskClient, alice: str, bob: str
     """Neither its user's others nor somebody else's; all three live on."""
     token, other, bobs = (access_token(client, email) for email in (alice, alice, bob))
     for victim in (other, bobs):
-        assert end_session(client, token, claims_of(victim)["sid"]).status_code == 404
+        assert end_session(client, token, claims_of(victim)["sid"]).status_code == 403
     for each in (token, other, bobs):
         assert get(client, "/api/me", each).status_code == 200
 
@@ -481,7 +482,8 @@ def test_a_session_that_is_not_there_is_not_found(
     client: FlaskClient, alice: str, session_id: str
 ) -> None:
     """Whether it exists elsewhere cannot be told."""
-    assert refusal(end_session(client, access_token(client, alice), session_id))[0] == 404
+    token = access_token(client, alice, audience=ORIGIN)
+    assert refusal(end_session(client, token, session_id))[0] == 404
 
 
 # The end of a user
@@ -489,12 +491,12 @@ def test_a_session_that_is_not_there_is_not_found(
 
 def disable(app: Flask, email: str) -> None:
     with app.app_context():
-        users.disable(find_user(app, email))
+        users.disable(find_user(app, email), SOMEWHERE)
 
 
 def delete(app: Flask, email: str) -> None:
     with app.app_context():
-        users.delete(find_user(app, email))
+        users.delete(find_user(app, email), SOMEWHERE)
 
 
 @pytest.mark.parametrize("remove", [disable, delete])
@@ -523,13 +525,15 @@ def test_scopes_that_were_taken_away_are_gone_at_once(app: Flask, client: FlaskC
     root = add_user(app, "root@example.com", "admin")
     token = access_token(client, root, audience=ORIGIN)
     with app.app_context():
-        users.set_scopes(find_user(app, root), [])
+        users.set_scopes(find_user(app, root), [], SOMEWHERE)
     assert get(client, "/api/me", token).get_json()["scopes"] == EVERYBODYS
 
 
 def reset_password(app: Flask, email: str) -> None:
     with app.app_context():
-        login.reset_password(links.make(links.RESET, find_user(app, email)), NEW_PASSWORD)
+        login.reset_password(
+            links.make(links.RESET, find_user(app, email)), NEW_PASSWORD, SOMEWHERE
+        )
 
 
 def test_a_new_password_ends_every_session(app: Flask, client: FlaskClient, alice: str) -> None:
@@ -560,14 +564,14 @@ def test_a_login_that_is_under_way_does_not_survive_a_new_password(
     """Whoever guesses on with the old password while it is changed gets nothing that lives."""
     slow = make_app(FOXTROT_PASSWORD_HASH="scrypt:65536:8:2")
     with slow.app_context():
-        users.set_password(find_user(slow, alice), PASSWORD)
+        login.set_password(find_user(slow, alice), PASSWORD, SOMEWHERE)
     answers: list[TestResponse] = []
     threads = start_logins(slow, alice, answers)
     quick = make_app()
     with quick.app_context():
         user = find_user(quick, alice)
-        users.set_password(user, NEW_PASSWORD)
-        sessions.end_all(user)
+        login.set_password(user, NEW_PASSWORD, SOMEWHERE)
+        sessions.end_all(user, Ending.PASSWORD_CHANGED, SOMEWHERE)
     finish(threads)
     assert [living(slow, answer) for answer in answers] == [False, False]
 

@@ -23,9 +23,17 @@ from app import create_app, sessions, users
 from app.db import db
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
 from app.ids import new_id
-from app.sessions import Client
 from tests.conftest import add_user, dispose, find_user
-from tests.support import PASSWORD, access_token, cheap_settings, get, log_in, post_json, submit
+from tests.support import (
+    PASSWORD,
+    SOMEWHERE,
+    access_token,
+    cheap_settings,
+    get,
+    log_in,
+    post_json,
+    submit,
+)
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -140,9 +148,9 @@ def test_who_is_slower_is_told_that_the_address_is_taken(app: Flask) -> None:
     """Two prepared at once; the second is refused when it is written."""
     with app.app_context():
         first, second = (users.prepare("alice@example.com", PASSWORD) for _ in range(2))
-        users.save(first)
+        users.save(first, SOMEWHERE)
         with pytest.raises(EmailTaken):
-            users.save(second)
+            users.save(second, SOMEWHERE)
 
 
 # What is an address
@@ -233,7 +241,7 @@ def test_what_is_no_address_is_refused(shared: Flask, email: str) -> None:
     with shared.app_context():
         assert users.fold_email(email) is None
         with pytest.raises(ValidationFailed) as refused:
-            users.create(email, PASSWORD)
+            users.create(email, PASSWORD, SOMEWHERE)
     assert refused.value.errors == {"email": ["Enter an e-mail address such as ann@example.com."]}
 
 
@@ -241,7 +249,7 @@ def test_what_is_no_address_is_refused(shared: Flask, email: str) -> None:
 def test_what_is_no_address_logs_nobody_in(shared: Flask, email: str) -> None:
     """Like any unknown one."""
     with shared.app_context(), pytest.raises(InvalidCredentials):
-        users.authenticate(email, PASSWORD)
+        users.authenticate(email, PASSWORD, SOMEWHERE)
 
 
 @pytest.mark.parametrize("name", ["no at", "CR LF and a header", "a quoted name", "255 characters"])
@@ -291,7 +299,7 @@ def test_an_id_has_nothing_of_the_address(app: Flask) -> None:
         with app.app_context():
             user = find_user(app, "alice@example.com")
             ids.append(user.public_id)
-            users.delete(user)
+            users.delete(user, SOMEWHERE)
     assert ids[0] != ids[1]
 
 
@@ -300,7 +308,7 @@ def test_a_new_user_of_an_old_address_inherits_nothing(app: Flask, client: Flask
     add_user(app, "alice@example.com", "admin")
     token = access_token(client, "alice@example.com")
     with app.app_context():
-        users.delete(find_user(app, "alice@example.com"))
+        users.delete(find_user(app, "alice@example.com"), SOMEWHERE)
     add_user(app, "alice@example.com")
     assert get(client, "/api/me", token).status_code == 401
     with app.app_context():
@@ -311,7 +319,7 @@ def test_a_user_says_nothing_of_themselves_in_a_log(app: Flask, alice: str) -> N
     """What `repr` shows is the id."""
     with app.app_context():
         user = find_user(app, alice)
-        session, _ = sessions.start(user, Client("192.0.2.1", "x"), with_secret=True)
+        session, _ = sessions.start(user, SOMEWHERE, with_secret=True)
         shown = repr(user) + repr(session)
         assert shown == f"<User {user.public_id}><LoginSession {session.public_id}>"
 
@@ -332,7 +340,7 @@ def test_deleting_a_user_deletes_their_sessions(
     for email in (alice, alice, bob):
         access_token(client, email)
     with app.app_context():
-        users.delete(find_user(app, alice))
+        users.delete(find_user(app, alice), SOMEWHERE)
     assert (count(data_dir, "users"), count(data_dir, "login_sessions")) == (1, 1)
     assert log_in(client, bob).status_code == 200
 
@@ -340,23 +348,24 @@ def test_deleting_a_user_deletes_their_sessions(
 def test_nothing_of_a_deleted_user_is_left(
     app: Flask, client: FlaskClient, data_dir: Path, alice: str
 ) -> None:
-    """No row of any table has the address or the id."""
+    """No row of any table has the address; one event has the id, and says that it is deleted."""
     access_token(client, alice)
     with app.app_context():
         public_id = find_user(app, alice).public_id
-        users.delete(find_user(app, alice))
+        users.delete(find_user(app, alice), SOMEWHERE)
     with closing(sqlite3.connect(data_dir / "foxtrot.sqlite3")) as connection:
         rows = "\n".join(connection.iterdump())
     assert alice not in rows
-    assert public_id not in rows
+    assert rows.count(public_id) == 1
+    assert "user.deleted" in rows
 
 
 def test_disabling_twice_keeps_the_first_moment(app: Flask, alice: str) -> None:
     """It says since when."""
     with app.app_context():
         user = find_user(app, alice)
-        users.disable(user, NOON)
-        users.disable(user)
+        users.disable(user, SOMEWHERE, NOON)
+        users.disable(user, SOMEWHERE)
         assert user.disabled_at == NOON
 
 
@@ -364,8 +373,8 @@ def test_who_is_enabled_again_can_log_in(app: Flask, client: FlaskClient, alice:
     """With the same id."""
     before = get(client, "/api/me", access_token(client, alice)).get_json()["id"]
     with app.app_context():
-        users.disable(find_user(app, alice))
-        users.enable(find_user(app, alice))
+        users.disable(find_user(app, alice), SOMEWHERE)
+        users.enable(find_user(app, alice), SOMEWHERE)
     assert get(client, "/api/me", access_token(client, alice)).get_json()["id"] == before
 
 
@@ -374,7 +383,7 @@ def test_a_disabled_administrator_does_not_count_as_one(app: Flask) -> None:
     add_user(app, "root@example.com", "admin")
     with app.app_context():
         assert users.any_admin()
-        users.disable(find_user(app, "root@example.com"))
+        users.disable(find_user(app, "root@example.com"), SOMEWHERE)
         assert not users.any_admin()
 
 

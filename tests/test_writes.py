@@ -27,7 +27,7 @@ from app.db import db, transaction
 from app.errors import EmailTaken, NotFound
 from tests.conftest import dispose, find_user
 from tests.processes import free_port, run, serving
-from tests.support import PASSWORD, access_token, cheap_settings, get, post_json
+from tests.support import PASSWORD, SOMEWHERE, access_token, cheap_settings, get, post_json
 from tests.test_migrations import all_at_once, apart
 
 FILE = "foxtrot.sqlite3"
@@ -151,7 +151,7 @@ def test_a_transaction_inside_another_does_not_commit(app: Flask, alice: str) ->
     """It is part of the outer one."""
     with app.app_context():
         with undone():
-            users.set_scopes(find_user(app, alice), ["admin"])
+            users.set_scopes(find_user(app, alice), ["admin"], SOMEWHERE)
         assert not users.any_admin()
 
 
@@ -160,8 +160,8 @@ def test_a_failure_inside_undoes_the_outer_transaction(app: Flask, alice: str) -
 
     def fail_half_way() -> None:
         with transaction():
-            users.set_scopes(find_user(app, alice), ["admin"])
-            users.create(alice, PASSWORD)
+            users.set_scopes(find_user(app, alice), ["admin"], SOMEWHERE)
+            users.create(alice, PASSWORD, SOMEWHERE)
 
     with app.app_context():
         with pytest.raises(EmailTaken):
@@ -174,7 +174,7 @@ def test_after_a_failure_the_next_transaction_writes(app: Flask, alice: str) -> 
     with app.app_context():
         with undone():
             pass
-        users.set_scopes(find_user(app, alice), ["admin"])
+        users.set_scopes(find_user(app, alice), ["admin"], SOMEWHERE)
     with app.app_context():
         assert users.any_admin()
 

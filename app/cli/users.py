@@ -9,8 +9,9 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from app import login, sessions, users
+from app import login, users
 from app.cli.terminal import command, find_user, json_option, read_stdin, rfc3339
+from app.client import operator
 from app.users import User
 
 group = AppGroup("users", help="Create, show and change users.")
@@ -37,7 +38,7 @@ def create_user(
     if users.by_email(email) is not None:
         raise click.ClickException("A user with this e-mail address exists already.")
     granted = [*_checked_scopes(scopes), *([users.ADMIN] if admin else [])]
-    user = users.create(email, _read_password(password_stdin), scopes=granted)
+    user = users.create(email, _read_password(password_stdin), operator(), scopes=granted)
     _show([user], as_json, single=True)
 
 
@@ -65,8 +66,7 @@ def showfind_user(email: str, as_json: bool) -> None:
 def set_password(email: str, password_stdin: bool) -> None:
     """Give a user a new password; all their sessions end."""
     user = find_user(email)
-    users.set_password(user, _read_password(password_stdin))
-    sessions.end_all(user)
+    login.set_password(user, _read_password(password_stdin), operator())
     click.echo(f"{user.email} has a new password and is signed out everywhere.")
 
 
@@ -77,7 +77,7 @@ def set_password(email: str, password_stdin: bool) -> None:
 def set_scopes(email: str, scopes: tuple[str, ...]) -> None:
     """Replace the scopes that a user holds besides everybody's; none takes all away."""
     user = find_user(email)
-    users.set_scopes(user, _checked_scopes(scopes))
+    users.set_scopes(user, _checked_scopes(scopes), operator())
     click.echo(f"{user.email} holds: {' '.join(sorted(user.scopes))}")
 
 
@@ -86,7 +86,7 @@ def set_scopes(email: str, scopes: tuple[str, ...]) -> None:
 @command
 def reset_link(email: str) -> None:
     """Print a link by which a user chooses a new password; good once, for 30 minutes."""
-    click.echo(login.reset_url(find_user(email)))
+    click.echo(login.reset_url(find_user(email), operator()))
 
 
 @group.command("disable")
@@ -95,8 +95,7 @@ def reset_link(email: str) -> None:
 def disablefind_user(email: str) -> None:
     """Keep a user out, at once, until enabled again."""
     user = find_user(email)
-    users.disable(user)
-    sessions.end_all(user)
+    login.disable(user, operator())
     click.echo(f"{user.email} is disabled and signed out everywhere.")
 
 
@@ -106,7 +105,7 @@ def disablefind_user(email: str) -> None:
 def enablefind_user(email: str) -> None:
     """Let a disabled user in again."""
     user = find_user(email)
-    users.enable(user)
+    users.enable(user, operator())
     click.echo(f"{user.email} is enabled.")
 
 
@@ -120,7 +119,7 @@ def deletefind_user(email: str, yes: bool) -> None:
     address = user.email
     if not yes:
         click.confirm(f"Delete {address} for good?", abort=True)
-    users.delete(user)
+    users.delete(user, operator())
     click.echo(f"{address} is deleted.")
 
 

@@ -40,7 +40,7 @@ function giveAdvice(input) {
 
   async function ask(turn) {
     if (!input.value) return tell("", false);
-    const email = document.getElementById("email")?.value ?? "";
+    const email = input.form.querySelector("[autocomplete=username]")?.value ?? "";
     try {
       const response = await fetch("/auth/password-advice", {
         method: "POST",

@@ -13,8 +13,8 @@ from flask import Flask, Response, current_app, jsonify, render_template, reques
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.errors import AppError, Unavailable, ValidationFailed
-from app.views import access, account, api, auth, browser, pages, wellknown
+from app.errors import AppError, InsufficientScope, Unavailable, ValidationFailed
+from app.views import access, account, api, auth, browser, cors, pages, wellknown
 from app.views.access import public
 from app.views.contract import PROBLEM
 
@@ -63,6 +63,7 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
         app.register_blueprint(blueprint)
     public(app.view_functions["static"])
     app.before_request(browser.require_served_host)
+    app.after_request(cors.add_headers)
     app.after_request(_add_headers)
     app.register_error_handler(AppError, _refuse)
     app.register_error_handler(HTTPException, _refuse_http)
@@ -78,9 +79,13 @@ def _refuse(refusal: AppError) -> Response:
             for field, messages in refusal.errors.items()
             for message in messages
         ]
+    if isinstance(refusal, InsufficientScope):
+        members["scope"] = refusal.scope
     response = _say(refusal.status, refusal.code, refusal.detail, members)
-    if isinstance(refusal, Unavailable):
+    if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
+    if isinstance(refusal, InsufficientScope):
+        response.headers["WWW-Authenticate"] = access.challenge(refusal.code, refusal.scope)
     return response
 
 
@@ -135,8 +140,9 @@ def _add_headers(response: Response) -> Response:
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers["X-Request-ID"] = browser.client().request_id
     if response.status_code == 401:
-        headers.setdefault("WWW-Authenticate", f'Bearer realm="{access.realm()}"')
+        headers.setdefault("WWW-Authenticate", access.challenge())
     if request.endpoint != "static":
         headers.setdefault("Cache-Control", "no-store")
     if current_app.config["ISSUER"].startswith("https://"):

@@ -41,9 +41,11 @@ def init_app(app: Flask, keys: Sequence[KeySource]) -> None:
     )
 
 
-def realm() -> str:
-    """How challenges name this service."""
-    return _realm(current_app)
+def challenge(error: str | None = None, scope: str | None = None) -> str:
+    """The value of `WWW-Authenticate` (RFC 6750 section 3)."""
+    parts = {"realm": _realm(current_app), "error": error, "scope": scope}
+    said = [f'{name}="{value}"' for name, value in parts.items() if value is not None]
+    return "Bearer " + ", ".join(said)
 
 
 def _realm(app: Flask) -> str:
@@ -77,14 +79,21 @@ def token_session() -> LoginSession:
     return session
 
 
+def granted_scopes() -> frozenset[str]:
+    """What the token of this request may do here."""
+    return _effective_scopes(bearer.token)
+
+
 class _LiveSessions:
     """Tells `bearer` whether the session behind a token has ended, by the database."""
 
     def ended(self, token: Token) -> bool:
-        g.token_session = (
-            sessions.by_public_id(token.session_id, token.subject) if token.session_id else None
-        )
-        return g.token_session is None
+        sid = token.session_id
+        session = sessions.by_public_id(sid, token.subject) if sid is not None else None
+        if session is not None:
+            sessions.note_shown(session, str(token.claims["jti"]))
+        g.token_session = session
+        return session is None
 
 
 def _effective_scopes(token: Token) -> frozenset[str]:

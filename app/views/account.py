@@ -2,16 +2,104 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from app.views import browser
+from flask import Blueprint, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app import audit, login, sessions
+from app.audit import AuditEvent, Event
+from app.errors import AppError, NotSignedIn, ValidationFailed, WrongPassword
+from app.sessions import Ending, LoginSession
+from app.views import browser, words
 from app.views.access import login_required
 
-blueprint = Blueprint("account", __name__)
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+
+EVENTS_SHOWN: Final = 20
+WARN_FOR: Final = timedelta(days=14)
 
 
-@blueprint.get("/account")
+@blueprint.before_request
+def refuse_foreign_posts() -> None:
+    if request.method == "POST":
+        browser.require_own_origin()
+
+
+@blueprint.get("")
 @login_required
-def show() -> str:
+def show() -> Response:
+    return _page()
+
+
+@blueprint.post("/password")
+@login_required
+def change_password() -> Response:
+    current, new = request.form.get("current_password", ""), request.form.get("new_password", "")
+    try:
+        login.change_password(_session(), current, new, browser.client())
+    except (WrongPassword, ValidationFailed) as refusal:
+        return _page(refusal)
+    return redirect(url_for("account.show", done="password"), 303)
+
+
+@blueprint.post("/sessions/<session_id>/end")
+@login_required
+def end_session(session_id: str) -> Response:
+    current = _session()
+    chosen = sessions.by_public_id(session_id, current.user.public_id)
+    if chosen is not None:  # else it has ended already, which is what was wanted
+        sessions.end(chosen, Ending.ENDED_BY_USER, browser.client())
+    return redirect(url_for("account.show", done="session"), 303)
+
+
+@blueprint.post("/sessions/end-others")
+@login_required
+def end_other_sessions() -> Response:
+    sessions.end_others(_session(), Ending.ENDED_BY_USER, browser.client())
+    return redirect(url_for("account.show", done="others"), 303)
+
+
+@blueprint.post("/sessions/end-all")
+@login_required
+def end_all_sessions() -> Response:
+    sessions.end_all(_session().user, Ending.ENDED_BY_USER, browser.client())
+    return browser.end(redirect(url_for("pages.log_in"), 303))
+
+
+def _session() -> LoginSession:
     session = browser.current_session()
-    return render_template("account.html", session=session)
+    if session is None:
+        raise NotSignedIn
+    return session
+
+
+def _page(refusal: AppError | None = None) -> Response:
+    now, current = datetime.now(UTC), _session()
+    events = audit.of_user(current.user.public_id, EVENTS_SHOWN)
+    page = render_template(
+        "account.html",
+        session=current,
+        sessions=sessions.live(current.user, now),
+        events=events,
+        warning=_warning(events, now),
+        done=request.args.get("done"),
+        refusal=refusal,
+        errors=_errors(refusal),
+        now=now,
+        words=words,
+    )
+    return make_response(page, refusal.status if refusal else 200)
+
+
+def _errors(refusal: AppError | None) -> dict[str, list[str]]:
+    if isinstance(refusal, WrongPassword):
+        return {"current_password": [refusal.detail]}
+    return refusal.errors if isinstance(refusal, ValidationFailed) else {}
+
+
+def _warning(events: list[AuditEvent], now: datetime) -> AuditEvent | None:
+    """The newest theft that the person should hear of."""
+    thefts = (event for event in events if event.name == Event.REFRESH_REUSED)
+    return next((event for event in thefts if now - event.at < WARN_FOR), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Blueprint, Response, jsonify
 
 from app import login, tokens, users
@@ -13,22 +15,33 @@ from app.errors import (
     InvalidTarget,
     NotSignedIn,
     RegistrationClosed,
+    TooManyAttempts,
 )
 from app.views import browser
 from app.views.access import public
-from app.views.contract import operation
+from app.views.contract import Parameter, operation
 from app.views.messages import (
     Credentials,
-    Grant,
     Login,
+    Logout,
     PasswordAdvice,
+    Refresh,
     TokenAnswer,
+    TokenRequest,
     UserAnswer,
+    sign_in_answer,
     token_answer,
     user_answer,
 )
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
+
+IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    r"[A-Za-z0-9_-]{22,128}",
+    "A fresh random text for each refresh token. Who lost the answer comes back with the same one.",
+)
 
 
 @blueprint.post("/register")
@@ -41,7 +54,7 @@ blueprint = Blueprint("auth", __name__, url_prefix="/auth")
     refusals=(EmailTaken, RegistrationClosed),
 )
 def register(body: Credentials) -> UserAnswer:
-    return user_answer(login.register(body.email, body.password))
+    return user_answer(login.register(body.email, body.password, browser.client()))
 
 
 @blueprint.post("/password-advice")
@@ -61,44 +74,67 @@ def password_advice(body: Credentials) -> PasswordAdvice:
     refusals=(InvalidCredentials, InvalidScope, InvalidTarget, CrossOrigin),
 )
 def log_in(body: Login) -> TokenAnswer | Response:
-    wants_cookie = body.session == "cookie"
-    if wants_cookie:
-        browser.require_own_origin()
-    audience, scope = body.audience, body.scopes()
-    session, secret = login.with_password(
-        body.email,
-        body.password,
-        browser.client(),
-        with_secret=wants_cookie,
-        audience=audience,
-        scope=scope,
+    if body.session == "cookie":
+        return _log_in_with_cookie(body)
+    return sign_in_answer(
+        login.with_tokens(body.email, body.password, browser.client(), body.wish())
     )
-    answer = token_answer(tokens.mint(session, audience=audience, scope=scope))
-    if secret is None:
-        return answer
-    return browser.begin(jsonify(answer.model_dump()), session, secret)
+
+
+def _log_in_with_cookie(body: Login) -> Response:
+    browser.require_permitted_origin()
+    wish = body.wish(for_issuer=browser.is_own_page())
+    sign_in = login.with_cookie(body.email, body.password, browser.client(), wish)
+    answer = sign_in_answer(sign_in).model_dump(exclude_none=True)
+    return browser.begin(jsonify(answer), sign_in)
+
+
+@blueprint.post("/refresh")
+@public
+@operation(
+    "Trade a refresh token for an access token and the next refresh token",
+    body=Refresh,
+    answer=TokenAnswer,
+    parameters=(IDEMPOTENCY_KEY,),
+    refusals=(NotSignedIn, InvalidScope, InvalidTarget, TooManyAttempts),
+)
+def refresh(body: Refresh) -> TokenAnswer:
+    key = IDEMPOTENCY_KEY.read()
+    return sign_in_answer(
+        login.refresh(body.refresh_token, browser.client(), body.wish(), retry_key=key)
+    )
 
 
 @blueprint.post("/token")
 @public
 @operation(
     "Get an access token for this browser, by its cookie",
-    body=Grant,
+    body=TokenRequest,
     answer=TokenAnswer,
     refusals=(NotSignedIn, InvalidScope, InvalidTarget, CrossOrigin),
 )
-def token(body: Grant) -> TokenAnswer:
-    browser.require_own_origin()
+def token(body: TokenRequest) -> TokenAnswer:
+    browser.require_permitted_origin()
     session = browser.current_session()
     if session is None:
         raise NotSignedIn
-    return token_answer(tokens.mint(session, audience=body.audience, scope=body.scopes()))
+    wish = body.wish(for_issuer=browser.is_own_page())
+    return token_answer(tokens.mint(session, wish))
 
 
 @blueprint.post("/logout")
 @public
-@operation("Log out this browser, by its cookie", status=204, refusals=(CrossOrigin,))
-def log_out() -> Response:
+@operation(
+    "Log out: a program by its refresh token, a browser by its cookie",
+    body=Logout,
+    body_required=False,
+    status=204,
+    refusals=(CrossOrigin,),
+)
+def log_out(body: Logout) -> Response:
+    if body.refresh_token is not None:
+        login.log_out(body.refresh_token, browser.client())
+        return Response(status=204)
     if browser.has_cookie():
-        browser.require_own_origin()
+        browser.require_permitted_origin()
     return browser.end(Response(status=204))

@@ -10,8 +10,10 @@ from flask import current_app, g, request
 from werkzeug.wrappers import Response
 
 from app import sessions
+from app.client import Client
 from app.errors import CrossOrigin, Misdirected
-from app.sessions import Client, LoginSession
+from app.login import SignIn
+from app.sessions import Ending, LoginSession
 
 R = TypeVar("R", bound=Response)
 
@@ -20,15 +22,18 @@ _LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]")
 
 
 def client() -> Client:
-    """From where this request comes."""
-    return Client(request.remote_addr or "", request.user_agent.string)
+    """Who sends this request; the same for all that it causes."""
+    if "client" not in g:
+        g.client = Client(request.remote_addr or "", request.user_agent.string)
+    known: Client = g.client
+    return known
 
 
 def current_session() -> LoginSession | None:
     """The live session of this request's cookie; looked up once a request."""
     if "browser_session" not in g:
         secret = request.cookies.get(_cookie_name(), "")
-        g.browser_session = sessions.by_secret(secret) if secret else None
+        g.browser_session = sessions.by_secret(secret, client()) if secret else None
     session: LoginSession | None = g.browser_session
     return session
 
@@ -38,25 +43,25 @@ def has_cookie() -> bool:
     return _cookie_name() in request.cookies
 
 
-def begin(response: R, session: LoginSession, secret: str) -> R:
+def begin(response: R, sign_in: SignIn) -> R:
     """Hand the browser its cookie; a session that it had before ends."""
-    _end_current()
+    _end_current(Ending.SIGNED_IN_ANEW)
     response.set_cookie(
         _cookie_name(),
-        secret,
+        sign_in.secret or "",
         max_age=current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"],
         secure=_is_https(),
         httponly=True,
         samesite="Lax",
         path="/",
     )
-    g.browser_session = session
+    g.browser_session = sign_in.session
     return response
 
 
 def end(response: R) -> R:
     """End the session of this request's cookie, if there is one, and take the cookie away."""
-    _end_current()
+    _end_current(Ending.SIGNED_OUT)
     if has_cookie():  # another site's request carries none, and must not take ours away
         response.delete_cookie(
             _cookie_name(), secure=_is_https(), httponly=True, samesite="Lax", path="/"
@@ -72,13 +77,30 @@ def require_own_origin() -> None:
 
     :raises CrossOrigin: it does not come from this site.
     """
+    if not is_own_page():
+        raise CrossOrigin
+
+
+def require_permitted_origin() -> None:
+    """Like `require_own_origin`, but let the pages of FOXTROT_ORIGINS through, too.
+
+    :raises CrossOrigin: it comes from somewhere else.
+    """
+    if not is_own_page() and not is_listed_origin():
+        raise CrossOrigin
+
+
+def is_own_page() -> bool:
+    """Say whether the request comes from a page of this service."""
     origin = request.headers.get("Origin")
     if origin is None:
-        is_own = request.headers.get("Sec-Fetch-Site") == "same-origin"
-    else:
-        is_own = _is_own_origin(origin)
-    if not is_own:
-        raise CrossOrigin
+        return request.headers.get("Sec-Fetch-Site") == "same-origin"
+    return _is_own_origin(origin)
+
+
+def is_listed_origin() -> bool:
+    """Say whether the request comes from a page of another front end that the operator lists."""
+    return request.headers.get("Origin") in current_app.config["FOXTROT_ORIGINS"]
 
 
 def require_served_host() -> None:
@@ -118,10 +140,10 @@ def safe_next(target: str | None) -> str | None:
     return None if parts.scheme or parts.netloc else target
 
 
-def _end_current() -> None:
+def _end_current(ending: Ending) -> None:
     session = current_session()
     if session is not None:
-        sessions.end(session)
+        sessions.end(session, ending, client())
     g.browser_session = None
 
 

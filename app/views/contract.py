@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from flask import Flask, Response, make_response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,6 +38,31 @@ class Answer(BaseModel):
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A header or a query parameter that a view takes, and what it may be."""
+
+    name: str
+    place: Literal["header", "query"]
+    pattern: str
+    description: str
+
+    def read(self) -> str | None:
+        """Give what the request says.
+
+        :raises InvalidRequest: it does not match the pattern, or is there twice.
+        """
+        source = request.headers if self.place == "header" else request.args
+        given = source.getlist(self.name)
+        if not given:
+            return None
+        if len(given) > 1 or not re.fullmatch(self.pattern, given[0], re.ASCII):
+            raise InvalidRequest(
+                f"The {self.place} parameter {self.name} must be one text like {self.pattern}."
+            )
+        return given[0]
+
+
+@dataclass(frozen=True)
 class Operation:
     """What a JSON view promises."""
 
@@ -47,6 +72,8 @@ class Operation:
     status: int
     refusals: tuple[type[AppError], ...]
     media_type: str
+    body_required: bool
+    parameters: tuple[Parameter, ...]
 
 
 def operation(
@@ -57,24 +84,39 @@ def operation(
     status: int = 200,
     refusals: tuple[type[AppError], ...] = (),
     media_type: str = "application/json",
+    body_required: bool = True,
+    parameters: tuple[Parameter, ...] = (),
 ) -> Callable[[View], View]:
     """State what a view takes and answers; see `Operation`.
 
     The view's first argument is the checked body, where there is one. It returns
-    an `Answer`, a dict, None for an empty answer, or a whole response.
+    an `Answer`, a dict, None for an empty answer, or a whole response. A query
+    parameter is refused where others are stated and it is not.
     """
-    promise = Operation(summary, body, answer, status, refusals, media_type)
+    promise = Operation(
+        summary, body, answer, status, refusals, media_type, body_required, parameters
+    )
+    known = {parameter.name for parameter in parameters if parameter.place == "query"}
 
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Response:
-            given = (read_body(body),) if body is not None else ()
+            if known and request.args.keys() - known:
+                raise InvalidRequest(f"Query parameters here are: {', '.join(sorted(known))}.")
+            given = () if body is None else (_given_body(body, body_required),)
             return _respond(view(*given, *args, **kwargs), promise)
 
         checked.operation = promise  # type: ignore[attr-defined]
         return checked
 
     return decorate
+
+
+def _given_body(model: type[Body], required: bool) -> Body:
+    """The request's body, or an empty one where none is needed and none was sent."""
+    if required or request.mimetype or request.content_length:
+        return read_body(model)
+    return model()
 
 
 def read_body(model: type[Body]) -> Body:
@@ -182,7 +224,7 @@ def document(app: Flask, title: str) -> dict[str, Any]:
         path = paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             described = _describe(rule.endpoint, view, promise, schemas)
-            path[method.lower()] = described | _path_parameters(rule.arguments)
+            path[method.lower()] = described | _parameters(rule.arguments, promise)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1"},
@@ -197,12 +239,21 @@ def document(app: Flask, title: str) -> dict[str, Any]:
     }
 
 
-def _path_parameters(names: set[str]) -> dict[str, Any]:
-    schema = {"type": "string"}
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": schema} for name in sorted(names)
+def _parameters(names: set[str], promise: Operation) -> dict[str, Any]:
+    of_path = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in sorted(names)
     ]
-    return {"parameters": parameters} if parameters else {}
+    others = [
+        {
+            "name": parameter.name,
+            "in": parameter.place,
+            "description": parameter.description,
+            "schema": {"type": "string", "pattern": f"^{parameter.pattern}$"},
+        }
+        for parameter in promise.parameters
+    ]
+    return {"parameters": of_path + others} if of_path or others else {}
 
 
 def _describe(
@@ -217,7 +268,7 @@ def _describe(
     if promise.body is not None:
         schema = _reference(promise.body, schemas)
         described["requestBody"] = {
-            "required": True,
+            "required": promise.body_required,
             "content": {"application/json": {"schema": schema}},
         }
     if _is_guarded(view):
@@ -243,6 +294,8 @@ def _refusals(view: View, promise: Operation) -> dict[int, set[str]]:
     """The refusals that a view names, and those that follow from what it is."""
     refusals: dict[int, set[str]] = {421: {"misdirected_request"}, 503: {"unavailable"}}
     pairs = [(refusal.status, refusal.code) for refusal in promise.refusals]
+    if promise.parameters:
+        pairs += [(400, "invalid_request")]
     if promise.body is not None:
         pairs += [
             (400, "invalid_request"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from app.tokens import AccessToken
+from app.login import SignIn
+from app.sessions import LoginSession
+from app.tokens import AccessToken, Wish
 from app.users import User
 from app.views.contract import Answer, Body
 
@@ -26,7 +29,7 @@ class Credentials(Body):
     password: Password
 
 
-class Grant(Body):
+class TokenRequest(Body):
     """What a token is wanted for; by default all that it can be for."""
 
     audience: Names | None = None
@@ -34,11 +37,27 @@ class Grant(Body):
         None, description="Scopes separated by spaces.", examples=["notes:read notes:write"]
     )
 
-    def scopes(self) -> list[str] | None:
-        return None if self.scope is None else self.scope.split()
+    def wish(self, *, for_issuer: bool = True) -> Wish:
+        scope = None if self.scope is None else self.scope.split()
+        return Wish(self.audience, scope, for_issuer)
 
 
-class Login(Grant):
+class Refresh(TokenRequest):
+    refresh_token: Annotated[str, Field(max_length=1000)]
+
+
+class Logout(Body):
+    refresh_token: Annotated[str, Field(max_length=1000)] | None = Field(
+        None, description="Of a program. A browser sends its cookie."
+    )
+
+
+class PasswordChange(Body):
+    current_password: Password
+    new_password: Password
+
+
+class Login(TokenRequest):
     email: Email
     password: Password
     session: Literal["token", "cookie"] = Field(
@@ -59,7 +78,21 @@ class TokenAnswer(Answer):
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a name, not a secret
     expires_in: int
+    refresh_token: str | None = None
     scope: str
+
+
+class SessionAnswer(Answer):
+    id: str
+    current: bool
+    created_at: str
+    last_seen_at: str
+    address: str
+    device: str
+
+
+class SessionsAnswer(Answer):
+    sessions: list[SessionAnswer]
 
 
 class PasswordAdvice(Answer):
@@ -76,5 +109,31 @@ def user_answer(user: User) -> UserAnswer:
     )
 
 
-def token_answer(token: AccessToken) -> TokenAnswer:
-    return TokenAnswer(access_token=token.text, expires_in=token.expires_in, scope=token.scope)
+def token_answer(token: AccessToken, refresh_token: str | None = None) -> TokenAnswer:
+    return TokenAnswer(
+        access_token=token.text,
+        expires_in=token.expires_in,
+        refresh_token=refresh_token,
+        scope=token.scope,
+    )
+
+
+def sign_in_answer(sign_in: SignIn) -> TokenAnswer:
+    if sign_in.access_token is None:
+        raise ValueError("no access token was asked for at this sign-in")
+    return token_answer(sign_in.access_token, sign_in.refresh_token)
+
+
+def session_answer(session: LoginSession, current: LoginSession) -> SessionAnswer:
+    return SessionAnswer(
+        id=session.public_id,
+        current=session.public_id == current.public_id,
+        created_at=rfc3339(session.created_at),
+        last_seen_at=rfc3339(session.last_seen_at),
+        address=session.address,
+        device=session.client.device,
+    )
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -7,9 +7,9 @@ from typing import Any
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app import links, login, sessions
+from app import links, login
 from app.errors import AppError, EmailTaken, InvalidCredentials, ValidationFailed
-from app.sessions import LoginSession
+from app.login import SignIn
 from app.views import browser
 from app.views.access import public
 
@@ -42,10 +42,10 @@ def log_in() -> Response:
 def log_in_submitted() -> Response:
     email, password = _field("email"), _field("password")
     try:
-        session, secret = login.with_password(email, password, browser.client(), with_secret=True)
+        sign_in = login.with_cookie(email, password, browser.client())
     except InvalidCredentials as refusal:
         return _page("login.html", refusal)
-    return _welcome(session, secret)
+    return _welcome(sign_in)
 
 
 @blueprint.get("/register")
@@ -59,10 +59,10 @@ def register() -> Response:
 def register_submitted() -> Response:
     email, password = _field("email"), _field("password")
     try:
-        user = login.register(email, password)
+        sign_in = login.register_with_cookie(email, password, browser.client())
     except (ValidationFailed, EmailTaken) as refusal:
         return _page("register.html", refusal)
-    return _welcome(*sessions.start(user, browser.client(), with_secret=True))
+    return _welcome(sign_in)
 
 
 @blueprint.get("/setup")
@@ -77,10 +77,10 @@ def set_up() -> Response:
 def set_up_submitted() -> Response:
     token, email, password = _field("token"), _field("email"), _field("password")
     try:
-        session, secret = login.set_up(token, email, password, browser.client())
+        sign_in = login.set_up(token, email, password, browser.client())
     except (ValidationFailed, EmailTaken) as refusal:
         return _page("setup.html", refusal)
-    return _welcome(session, secret)
+    return _welcome(sign_in)
 
 
 @blueprint.get("/reset")
@@ -94,7 +94,7 @@ def reset_password() -> Response:
 @public
 def reset_password_submitted() -> Response:
     try:
-        login.reset_password(_field("token"), _field("password"))
+        login.reset_password(_field("token"), _field("password"), browser.client())
     except ValidationFailed as refusal:
         return _page("reset.html", refusal)
     return redirect(url_for("pages.log_in"), 303)
@@ -106,8 +106,8 @@ def log_out() -> Response:
     return browser.end(redirect(url_for("pages.log_in"), 303))
 
 
-def _welcome(session: LoginSession, secret: str | None) -> Response:
-    return browser.begin(redirect(_next(), 303), session, secret or "")
+def _welcome(sign_in: SignIn) -> Response:
+    return browser.begin(redirect(_next(), 303), sign_in)
 
 
 def _next() -> str:

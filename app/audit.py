@@ -1,0 +1,156 @@
+"""Audit events: who did what, when and from where.
+
+Each event is a row, shown to its user and by `flask events`, and one line of JSON
+in the log `foxtrot.audit`. No event holds a secret, and nothing of it can break
+out of its line. What was typed as an address and belongs to nobody is kept as a
+keyed hash only, because people type their passwords there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from flask import current_app
+from sqlalchemy import BigInteger, Index, Integer, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.client import Client
+from app.db import Base, db, on_commit, transaction, utcnow
+from app.secret_key import SecretKey
+
+PURPOSE: Final = "audit v1"
+
+_log = logging.getLogger("foxtrot.audit")
+
+
+class Event(StrEnum):
+    """What can happen. The names are part of the contract: they do not change."""
+
+    USER_CREATED = "user.created"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    USER_DELETED = "user.deleted"
+    SCOPES_CHANGED = "scopes.changed"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 - a name, not a secret
+    RESET_LINK_MADE = "reset_link.made"
+    SESSION_ENDED = "session.ended"
+    EVERYTHING_ENDED = "everything.ended"
+    REFRESH_SUCCEEDED = "refresh.succeeded"
+    REFRESH_REPLAYED = "refresh.replayed"
+    REFRESH_RETRIED = "refresh.retried"
+    REFRESH_REUSED = "refresh.reused"
+
+
+LOG_ONLY: Final = frozenset({Event.REFRESH_SUCCEEDED})
+"""Too ordinary and too many for a row each."""
+
+
+class AuditEvent(Base):
+    """Something that happened. `user` and `session` are public ids and outlive their rows."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_user", "user", "id"),)
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True
+    )
+    at: Mapped[datetime]
+    name: Mapped[str]
+    user: Mapped[str | None]
+    session: Mapped[str | None]
+    address: Mapped[str]
+    device: Mapped[str]
+    request_id: Mapped[str]
+    reason: Mapped[str | None]
+    typed_hash: Mapped[str | None]
+
+
+def record(
+    event: Event,
+    client: Client,
+    *,
+    user: str | None = None,
+    session: str | None = None,
+    reason: str | None = None,
+    typed: str | None = None,
+    now: datetime | None = None,
+) -> None:
+    """Write down that something happened, in the transaction under way or in its own.
+
+    :param user: the public id of the user it happened to.
+    :param session: the public id of their login session.
+    :param reason: one word of ours that says more.
+    :param typed: what was given as an address and is nobody's; its keyed hash is kept.
+    """
+    row = AuditEvent(
+        at=now or utcnow(),
+        name=event.value,
+        user=user,
+        session=session,
+        address=client.address,
+        device=client.device,
+        request_id=client.request_id,
+        reason=reason,
+        typed_hash=None if typed is None else _keyed_hash(typed),
+    )
+    line = _line(row)
+    if event not in LOG_ONLY:
+        with transaction():
+            db.session.add(row)
+    on_commit(lambda: _log.info(line))
+
+
+def of_user(user: str, limit: int) -> list[AuditEvent]:
+    """The newest events of a user, newest first."""
+    return newest(limit, user=user)
+
+
+def newest(limit: int, *, user: str | None = None, name: Event | None = None) -> list[AuditEvent]:
+    """The newest events, newest first; of one user, or of one name."""
+    query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
+    if user is not None:
+        query = query.where(AuditEvent.user == user)
+    if name is not None:
+        query = query.where(AuditEvent.name == name.value)
+    return list(db.session.scalars(query))
+
+
+def forget(user: str) -> None:
+    """Remove the events of a user who is being deleted: addresses are personal data."""
+    with transaction():
+        db.session.execute(delete(AuditEvent).where(AuditEvent.user == user))
+
+
+def as_dict(event: AuditEvent) -> dict[str, str]:
+    """An event for programs; what it does not have is left out."""
+    members = {
+        "at": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "event": event.name,
+        "user": event.user,
+        "session": event.session,
+        "reason": event.reason,
+        "address": event.address or None,
+        "device": event.device,
+        "request_id": event.request_id,
+        "typed_hash": event.typed_hash,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _line(event: AuditEvent) -> str:
+    return json.dumps(as_dict(event), ensure_ascii=True)
+
+
+def _keyed_hash(typed: str) -> str:
+    """Tells equal texts from different ones, and nothing to whoever lacks the secret."""
+    secret_key: SecretKey = current_app.extensions["foxtrot_secret_key"]
+    text = typed.encode("utf-8", "surrogatepass")
+    return hmac.new(secret_key.derive(PURPOSE), text, hashlib.sha256).hexdigest()[:32]

@@ -1,0 +1,40 @@
+"""`flask events`: what happened, newest first."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from flask.cli import with_appcontext
+
+from app import audit, users
+from app.audit import Event
+from app.cli.terminal import command, json_option
+
+
+@click.command("events")
+@click.option("--user", "who", help="Only of this user: an address, or an id, also of one deleted.")
+@click.option("--name", type=click.Choice([event.value for event in Event]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@json_option
+@with_appcontext
+@command
+def list_events(who: str | None, name: str | None, limit: int, as_json: bool) -> None:
+    """Show what happened, newest first."""
+    found = audit.newest(limit, user=_id_of(who), name=Event(name) if name else None)
+    rows = [audit.as_dict(event) for event in found]
+    if as_json:
+        click.echo(json.dumps({"events": rows}, indent=2))
+        return
+    if not rows:
+        click.echo("Nothing happened yet.")
+    for row in rows:
+        click.echo("  ".join(row[name] for name in _COLUMNS if name in row))
+
+
+_COLUMNS = ("at", "event", "reason", "user", "session", "address", "device")
+
+
+def _id_of(who: str | None) -> str | None:
+    user = users.by_email(who) if who else None
+    return user.public_id if user else who

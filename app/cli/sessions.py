@@ -1,0 +1,79 @@
+"""`flask sessions`: show and end login sessions."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from flask.cli import AppGroup
+
+from app import login, sessions
+from app.cli.terminal import command, find_user, json_option, rfc3339
+from app.client import operator
+from app.sessions import Ending, LoginSession
+
+group = AppGroup("sessions", help="Show and end login sessions.")
+
+
+@group.command("list")
+@click.argument("email", required=False)
+@json_option
+@command
+def list_sessions(email: str | None, as_json: bool) -> None:
+    """List the live sessions of everybody, or of the user EMAIL."""
+    rows = [_as_dict(session) for session in sessions.live(find_user(email) if email else None)]
+    if as_json:
+        click.echo(json.dumps({"sessions": rows}, indent=2))
+        return
+    if not rows:
+        click.echo("Nobody is signed in.")
+    for row in rows:
+        click.echo("  ".join(row[name] for name in _COLUMNS))
+
+
+@group.command("end")
+@click.argument("session_ids", metavar="[SESSION]...", nargs=-1)
+@click.option("--user", "email", help="End all sessions of this user.")
+@click.option(
+    "--everything",
+    is_flag=True,
+    help="End every session and one-time link there is; after a backup was restored.",
+)
+@command
+def end_sessions(session_ids: tuple[str, ...], email: str | None, everything: bool) -> None:
+    """End sessions by their ids, all of a user, or everything."""
+    if (bool(session_ids), bool(email), everything).count(True) != 1:
+        raise click.UsageError("Give session ids, or --user EMAIL, or --everything.")
+    if everything:
+        count = login.end_everything(operator())
+    elif email:
+        count = sessions.end_all(find_user(email), Ending.ENDED_BY_OPERATOR, operator())
+    else:
+        count = sum(_end(session) for session in [_find(name) for name in session_ids])
+    click.echo(f"Sessions ended: {count}")
+
+
+_COLUMNS = ("id", "user", "email", "address", "device", "last_seen_at")
+
+
+def _find(public_id: str) -> LoginSession:
+    session = sessions.find(public_id)
+    if session is None:
+        raise click.ClickException(f"There is no session {public_id!r}. See: flask sessions list")
+    return session
+
+
+def _end(session: LoginSession) -> int:
+    return sessions.end(session, Ending.ENDED_BY_OPERATOR, operator())
+
+
+def _as_dict(session: LoginSession) -> dict[str, str]:
+    return {
+        "id": session.public_id,
+        "user": session.user.public_id,
+        "email": session.user.email,
+        "address": session.address,
+        "device": session.client.device,
+        "created_at": rfc3339(session.created_at),
+        "last_seen_at": rfc3339(session.last_seen_at),
+    }

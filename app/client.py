@@ -1,0 +1,104 @@
+"""Who sent a request, as far as it says: a network address, and software by its own name.
+
+The name is put into plain words ("Firefox on Linux"), chosen from a fixed list:
+nothing of what a client says of itself reaches a page or a log line otherwise.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.ids import new_id
+
+MAX_TEXT: Final = 300
+UNKNOWN: Final = "Unknown device"
+COMMAND_LINE: Final = "Command line of the operator"
+
+_PROGRAMS: Final = (  # the first found counts: Edge calls itself Chrome, too, and Chrome Safari
+    (r"\bEdg(e|A|iOS)?/", "Edge"),
+    (r"\bOPR/|\bOpera\b", "Opera"),
+    (r"\bSamsungBrowser/", "Samsung Internet"),
+    (r"\bVivaldi/", "Vivaldi"),
+    (r"\b(Firefox|FxiOS)/", "Firefox"),
+    (r"\b(Chrome|CriOS|Chromium|HeadlessChrome)/", "Chrome"),
+    (r"\bVersion/\S+ .*\bSafari/", "Safari"),
+    (r"^curl/", "curl"),
+    (r"^Wget/", "Wget"),
+    (r"^(python-|Python/|Python-|aiohttp|httpx)", "A Python program"),
+    (r"^(node|undici|axios)\b", "A Node.js program"),
+    (r"^Go-http-client/", "A Go program"),
+    (r"^okhttp/|^Dalvik/", "An Android app"),
+    (r"\bCFNetwork/", "An Apple app"),
+    (r"^Java/|^Apache-HttpClient/", "A Java program"),
+)
+_SYSTEMS: Final = (
+    (r"\biPhone\b", "iPhone"),
+    (r"\biPad\b", "iPad"),
+    (r"\bAndroid\b", "Android"),
+    (r"\bWindows\b", "Windows"),
+    (r"\bCrOS\b", "ChromeOS"),
+    (r"\bMac OS X\b|\bMacintosh\b|\bDarwin\b", "macOS"),
+    (r"\bLinux\b|\bX11\b", "Linux"),
+)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who asks for something; `request_id` ties together what one request caused."""
+
+    address: str
+    user_agent: str
+    request_id: str = field(default_factory=lambda: new_id("r"))
+
+    def __post_init__(self) -> None:
+        for name in ("address", "user_agent"):
+            object.__setattr__(self, name, _printable(getattr(self, name)))
+
+    @property
+    def device(self) -> str:
+        """The software and the system in plain words."""
+        return name_device(self.user_agent)
+
+    def is_elsewhere(self, address: str, user_agent: str) -> bool:
+        """Say whether another network or another device was there before."""
+        return _network(self.address) != _network(address) or self.device != name_device(user_agent)
+
+
+def operator() -> Client:
+    """Whoever types a command on the machine itself."""
+    return Client("", COMMAND_LINE)
+
+
+def name_device(user_agent: str) -> str:
+    """Name software and system (`User-Agent`, RFC 9110 section 10.1.5) in plain words."""
+    if user_agent == COMMAND_LINE:
+        return COMMAND_LINE
+    program = _first_named(_PROGRAMS, user_agent)
+    system = _first_named(_SYSTEMS, user_agent)
+    if program and system:
+        return f"{program} on {system}"
+    return program or system or UNKNOWN
+
+
+def _first_named(names: tuple[tuple[str, str], ...], text: str) -> str | None:
+    return next((name for pattern, name in names if re.search(pattern, text)), None)
+
+
+def _network(address: str) -> str:
+    """What stays when a machine changes its own part of an address: of IPv6 the first half."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    if isinstance(parsed, ipaddress.IPv4Address) or mapped is not None:
+        return str(mapped or parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _printable(text: str) -> str:
+    """What a client says of itself, without what databases and terminals choke on."""
+    return "".join(character for character in text[:MAX_TEXT] if character.isprintable())

@@ -1,0 +1,240 @@
+"""Refresh tokens: one family for each login session, rotated on each use (RFC 9700 section 4.14.2).
+
+A token is opaque and kept as its hash. Its first use claims it and makes its one
+successor, from a fresh nonce in its row, its own text and a key of the server: so
+who comes again with the same text can be given the same successor, and nobody can
+be given it from the database alone.
+
+Accidents are forgiven. Two tabs, a reply that got lost, a client that tries again:
+for `WINDOW` after its first use a token is answered with the newest successor that
+nobody has used yet. A client that was cut off for longer may come back with the
+`Idempotency-Key` of its first try. Anything else can only be a second holder of the
+token: the session ends. Whether a session is live is read from its own row, which
+is locked first, so that no refresh outlives the end of its session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from flask import current_app
+from sqlalchemy import ForeignKey, Index, LargeBinary, insert, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app import audit, sessions
+from app.audit import Event
+from app.client import Client
+from app.db import Base, db, row_count
+from app.errors import AppError, NotSignedIn, TooManyAttempts
+from app.ids import digest, new_secret
+from app.secret_key import SecretKey
+from app.sessions import Ending, LoginSession
+
+PURPOSE: Final = "refresh tokens v1"
+WINDOW: Final = timedelta(seconds=20)
+MAX_STEPS: Final = 16
+RETRY_LIMIT: Final = timedelta(hours=24)
+MAX_RETRIES: Final = 3
+NONCE_BYTES: Final = 32
+
+
+class RefreshToken(Base):
+    """A token that was handed out. `nonce` makes its successor, and goes when nobody may ask."""
+
+    __tablename__ = "refresh_tokens"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(
+        ForeignKey("login_sessions.id", ondelete="CASCADE"), index=True
+    )
+    used_at: Mapped[datetime | None]
+    nonce: Mapped[bytes | None] = mapped_column(LargeBinary)
+    key_id: Mapped[str | None]
+    retry_hash: Mapped[str | None]
+    retries: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (
+        Index(
+            "ix_refresh_tokens_nonce",
+            session_id,
+            sqlite_where=nonce.is_not(None),
+            postgresql_where=nonce.is_not(None),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Successor:
+    """The next token of a session."""
+
+    session: LoginSession
+    text: str
+
+
+def begin(session: LoginSession) -> str:
+    """Make the first token of a session's family, inside the transaction that begins it."""
+    text = new_secret()
+    _insert(text, session)
+    return text
+
+
+def session_of(text: str) -> LoginSession | None:
+    """Find the session of a token, used or not, live or not."""
+    query = select(LoginSession).join(RefreshToken, RefreshToken.session_id == LoginSession.id)
+    return db.session.scalar(query.where(RefreshToken.hash == digest(text)))
+
+
+def exchange(
+    text: str, client: Client, *, answer: str, retry_key: str | None, now: datetime
+) -> Successor | AppError:
+    """Trade a token for its successor, inside a transaction.
+
+    A refusal is given back and not raised, because what was written about it must stay.
+
+    :param answer: the `jti` of the access token that will go with the successor.
+    :param retry_key: the request's `Idempotency-Key`.
+    """
+    session = _hold_session(text)
+    if session is None or not session.is_live(now):
+        return NotSignedIn()
+    nonce = os.urandom(NONCE_BYTES)
+    if not _claim(text, nonce, retry_key, now):
+        return _judge_replay(text, session, client, retry_key, now)
+    successor = _successor(text, nonce)
+    _insert(successor, session)
+    _erase_nonces(session, text, now)
+    sessions.note_use(session, client, now)
+    session.unseen_answer = answer
+    _record(Event.REFRESH_SUCCEEDED, session, client, now)
+    return Successor(session, successor)
+
+
+def _hold_session(text: str) -> LoginSession | None:
+    """Lock the session of a token, before anything else is locked."""
+    query = select(LoginSession).join(RefreshToken, RefreshToken.session_id == LoginSession.id)
+    query = query.where(RefreshToken.hash == digest(text)).with_for_update(of=LoginSession)
+    return db.session.scalar(query.execution_options(populate_existing=True))
+
+
+def _claim(text: str, nonce: bytes, retry_key: str | None, now: datetime) -> bool:
+    """Use a token up; of many at once one wins."""
+    unused = update(RefreshToken).where(
+        RefreshToken.hash == digest(text), RefreshToken.used_at.is_(None)
+    )
+    claim = unused.values(
+        used_at=now,
+        nonce=nonce,
+        key_id=_key_id(),
+        retry_hash=None if retry_key is None else _retry_hash(text, retry_key),
+    )
+    return row_count(claim) == 1
+
+
+def _judge_replay(
+    text: str, session: LoginSession, client: Client, retry_key: str | None, now: datetime
+) -> Successor | AppError:
+    """A token that was used before: an accident, a late retry, or a thief."""
+    token = _row(text)
+    age = max(now - token.used_at, timedelta(0)) if token and token.used_at else None
+    if token is None or age is None:
+        return NotSignedIn()
+    if age <= WINDOW:
+        newest = _newest_unused(text, token)
+        if newest is None:
+            return TooManyAttempts()
+        if client.is_elsewhere(session.address, session.user_agent):
+            _record(Event.REFRESH_REPLAYED, session, client, now)
+        return Successor(session, newest)
+    successor = _late_successor(text, token, session, retry_key, age)
+    if successor is None:
+        _record(Event.REFRESH_REUSED, session, client, now)
+        sessions.end(session, Ending.REFRESH_REUSED, client, now)
+        return NotSignedIn()
+    token.retries += 1
+    _record(Event.REFRESH_RETRIED, session, client, now)
+    return Successor(session, successor)
+
+
+def _newest_unused(text: str, token: RefreshToken) -> str | None:
+    """Walk from a used token to its newest descendant, which nobody has used; it rotates nothing.
+
+    None where that is too far.
+    """
+    for _ in range(MAX_STEPS):
+        if token.nonce is None or token.key_id != _key_id():
+            return None
+        text = _successor(text, token.nonce)
+        following = _row(text)
+        if following is None:
+            return None
+        if following.used_at is None:
+            return text
+        token = following
+    return None
+
+
+def _late_successor(
+    text: str, token: RefreshToken, session: LoginSession, retry_key: str | None, age: timedelta
+) -> str | None:
+    """The successor, if this is the client of the first use, whom the answer never reached."""
+    if retry_key is None or token.retry_hash is None or token.nonce is None:
+        return None
+    is_same_client = hmac.compare_digest(token.retry_hash, _retry_hash(text, retry_key))
+    may_retry = age < RETRY_LIMIT and token.retries < MAX_RETRIES
+    if not is_same_client or not may_retry or session.unseen_answer is None:
+        return None
+    if token.key_id != _key_id():
+        return None
+    successor = _successor(text, token.nonce)
+    following = _row(successor)
+    return successor if following is not None and following.used_at is None else None
+
+
+def _erase_nonces(session: LoginSession, claimed: str, now: datetime) -> None:
+    """Forget how to make successors that have been used themselves and nobody may ask for again."""
+    over = update(RefreshToken).where(
+        RefreshToken.session_id == session.id,
+        RefreshToken.nonce.is_not(None),
+        RefreshToken.used_at < now - WINDOW,
+        RefreshToken.hash != digest(claimed),
+    )
+    row_count(over.values(nonce=None))
+
+
+def _insert(text: str, session: LoginSession) -> None:
+    row = {"hash": digest(text), "session_id": session.id, "retries": 0}
+    db.session.execute(insert(RefreshToken).values(row))
+
+
+def _row(text: str) -> RefreshToken | None:
+    query = select(RefreshToken).where(RefreshToken.hash == digest(text))
+    return db.session.scalar(query.execution_options(populate_existing=True))
+
+
+def _successor(text: str, nonce: bytes) -> str:
+    made = hmac.new(_key(), nonce + text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+    return urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
+def _retry_hash(text: str, retry_key: str) -> str:
+    return digest(text + retry_key)
+
+
+def _key() -> bytes:
+    secret_key: SecretKey = current_app.extensions["foxtrot_secret_key"]
+    return secret_key.derive(PURPOSE)
+
+
+def _key_id() -> str:
+    """Names the key in a row, so that a row of another secret is known as such."""
+    return digest(_key().hex())[:16]
+
+
+def _record(event: Event, session: LoginSession, client: Client, now: datetime) -> None:
+    audit.record(event, client, user=session.user.public_id, session=session.public_id, now=now)

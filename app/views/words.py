@@ -1,0 +1,70 @@
+"""Times and audit events as a person says them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.audit import AuditEvent, Event
+from app.sessions import Ending
+
+ACTIVE: Final = timedelta(minutes=5)
+
+_EVENTS: Final = {
+    Event.USER_CREATED: "The account was created",
+    Event.USER_DISABLED: "The account was disabled by the operator",
+    Event.USER_ENABLED: "The account was enabled again by the operator",
+    Event.SCOPES_CHANGED: "The operator changed what you may do",
+    Event.LOGIN_SUCCEEDED: "Signed in",
+    Event.LOGIN_FAILED: "A sign-in was refused: the password was wrong",
+    Event.PASSWORD_CHANGED: "The password was changed",
+    Event.RESET_LINK_MADE: "The operator made a link to reset the password",
+    Event.SESSION_ENDED: "A session ended",
+    Event.REFRESH_REPLAYED: "A session was used from two places at almost the same time",
+    Event.REFRESH_RETRIED: "A device that had lost its connection came back",
+    Event.REFRESH_REUSED: "A copy of a session was used, so it was ended to protect you",
+}
+_ENDINGS: Final = {
+    Ending.SIGNED_OUT: "Signed out",
+    Ending.SIGNED_IN_ANEW: "Signed out, because somebody signed in anew in that browser",
+    Ending.ENDED_BY_USER: "A session was signed out from another device",
+    Ending.ENDED_BY_OPERATOR: "A session was ended by the operator",
+    Ending.PASSWORD_CHANGED: "A session ended, because the password was changed",
+    Ending.USER_DISABLED: "A session ended, because the account was disabled",
+    Ending.REFRESH_REUSED: "The session of which there was a copy was ended",
+    Ending.TOO_MANY_SESSIONS: "The session unused longest ended, because there were too many",
+}
+_REASONS: Final = {
+    "current_password": "A change of the password was refused: the current one was wrong"
+}
+
+
+def about(event: AuditEvent) -> str:
+    """What happened, in plain words."""
+    if event.name == Event.SESSION_ENDED and event.reason in list(Ending):
+        return _ENDINGS[Ending(event.reason)]
+    if event.reason in _REASONS:
+        return _REASONS[event.reason]
+    return _EVENTS.get(Event(event.name), event.name) if event.name in list(Event) else event.name
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """How long ago something was, as roughly as people say it."""
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = seconds // length
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def activity(last_seen_at: datetime, now: datetime) -> str:
+    """When a session was last used."""
+    if now - last_seen_at < ACTIVE:
+        return "active now"
+    return f"last used {ago(last_seen_at, now)}"
+
+
+def moment(when: datetime) -> str:
+    """A date and a time in UTC."""
+    return when.strftime("%-d %B %Y, %H:%M UTC")
