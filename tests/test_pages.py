@@ -685,6 +685,21 @@ def test_what_is_wrong_is_said_at_its_field(
     assert f'id="{field}-wrong"' in answer.text
 
 
+def test_a_bad_address_and_a_bad_password_are_reported_at_once(client: FlaskClient) -> None:
+    """Nobody mends the one only to hear of the other."""
+    page = Page(submit(client, "/register", email="bad", password="short").text)
+    assert page.field("email")["aria-invalid"] == "true"
+    assert page.field("password")["aria-invalid"] == "true"
+
+
+def test_a_setup_reports_all_that_is_wrong_at_once(app: Flask, client: FlaskClient) -> None:
+    """Like a registration."""
+    fields = {"token": setup_secret(app), "email": "bad", "password": "short"}
+    page = Page(submit(client, "/setup", **fields).text)
+    assert page.field("email")["aria-invalid"] == "true"
+    assert page.field("password")["aria-invalid"] == "true"
+
+
 def test_only_the_first_wrong_field_asks_for_the_focus(client: FlaskClient) -> None:
     """Two would leave it to the browser."""
     for email, password in [("bad", PASSWORD), ("d@example.com", "short"), ("bad", "short")]:
