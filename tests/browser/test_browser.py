@@ -494,6 +494,27 @@ def test_what_is_wrong_is_read_with_its_field(page: Page, site: Site) -> None:
     expect(password(page)).to_have_accessible_description(re.compile(re.escape(words)))
 
 
+def test_a_new_judgement_replaces_what_was_wrong(page: Page, site: Site) -> None:
+    """Beside praise for the new password, blame for the old one would confuse."""
+    register(page, site.new_address("kim"), "passwordpassword")
+    expect(password(page)).to_have_attribute("aria-invalid", "true")
+    password(page).fill(PASSWORD)
+    expect(page.locator("#password-advice")).to_have_text("That is a good password.")
+    expect(page.locator("#password-wrong")).to_have_count(0)
+    expect(password(page)).not_to_have_attribute("aria-invalid", "true")
+    expect(password(page)).to_have_accessible_description(re.compile("That is a good password"))
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_good_password_does_not_mend_the_address(page: Page) -> None:
+    """What is wrong with another field stays marked."""
+    register(page, "nobody@nowhere", "short")
+    password(page).fill(PASSWORD)
+    expect(page.locator("#password-wrong")).to_have_count(0)
+    expect(page.locator("#email-wrong")).not_to_be_empty()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
 # Other sites
 
 
