@@ -934,6 +934,28 @@ def test_a_reset_link_sets_a_new_password(app: Flask, client: FlaskClient, alice
     assert sign_in(client, alice, NEW_PASSWORD).status_code == 303
 
 
+def test_a_reset_page_says_whose_password_it_is(
+    app: Flask, client: FlaskClient, alice: str
+) -> None:
+    """Whoever looks after several accounts has several links."""
+    page = get(client, f"/reset?token={reset_secret(app, alice)}")
+    assert f">{alice}</strong>" in page.text
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_reset_page_tells_password_managers_whose_password_it_is(
+    app: Flask, client: FlaskClient, alice: str, refused: bool
+) -> None:
+    """Else they keep it as somebody else's; also when the form is shown again."""
+    token = reset_secret(app, alice)
+    answer = get(client, f"/reset?token={token}")
+    if refused:
+        answer = submit(client, "/reset", token=token, username="bob@example.com", password="short")
+    field = Page(answer.text).field("username")
+    assert (field["autocomplete"], field["value"]) == ("username", alice)
+    assert {"hidden", "readonly"} <= field.keys()
+
+
 def test_a_reset_ends_every_session(app: Flask, alice: str) -> None:
     """Whoever had the old password is out."""
     thief = app.test_client()
@@ -1116,7 +1138,7 @@ def page(answer: TestResponse) -> Page:
 
 def inputs(page: Page) -> Iterator[Attributes]:
     """What a person fills in."""
-    return (field for field in page.all("input") if field.get("type") != "hidden")
+    return (field for field in page.all("input") if "hidden" not in (*field, field.get("type")))
 
 
 def test_a_page_is_html_in_english_with_a_title(answer: TestResponse, page: Page) -> None:

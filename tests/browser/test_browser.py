@@ -107,6 +107,26 @@ def test_a_reset_link_lets_a_person_choose_a_new_password(page: Page, site: Site
     expect(page).to_have_url(f"{site.url}/account")
 
 
+def test_the_address_for_password_managers_is_in_nobodys_way(page: Page, site: Site) -> None:
+    """The page of a reset link has one field to see, and the keyboard finds no other."""
+    email = site.add_user("erin")
+    page.goto(site.link("users", "reset-link", email))
+    hidden = page.locator("input[autocomplete=username]")
+    expect(hidden).to_have_value(email)
+    expect(hidden).to_be_hidden()
+    tab_to(password(page))
+    page.keyboard.press("Shift+Tab")
+    expect(hidden).not_to_be_focused()
+
+
+def test_the_advice_of_a_reset_knows_whose_password_it_is(page: Page, site: Site) -> None:
+    """What is made of one's own address is refused when it is sent, too."""
+    email = site.add_user("erin.of.the.valley")
+    page.goto(site.link("users", "reset-link", email))
+    password(page).fill(email)
+    expect(page.locator("#password-advice")).to_contain_text("made of your address")
+
+
 def test_the_pages_work_at_every_loopback_name(page: Page, site: Site, alice: str) -> None:
     """A number, or a name below localhost."""
     for name in ("127.0.0.1", "app.localhost"):
