@@ -365,7 +365,6 @@ STRANGE_HOSTS = [
 
 LOOPBACK_HOSTS = [
     "localhost:5000",
-    "localhost",
     "LocalHost:5000",
     "127.0.0.1:5000",
     "127.1.2.3:5000",
@@ -444,6 +443,25 @@ def test_another_port_than_the_tokens_name_is_refused(client: FlaskClient) -> No
     answer = client.get("/login", base_url="http://localhost:8000")
     assert answer.status_code == 421
     assert "FOXTROT_PUBLIC_URL" in answer.text
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "localhost", "localhost:", "127.0.0.1:80", "[::1]:5001", "[::1]"]
+)
+def test_a_request_for_another_port_is_told_where_to_go(passer_by: FlaskClient, host: str) -> None:
+    """As through a forwarded port: a form sent from there would seem to come from another site."""
+    answer = ask(passer_by, "/login", host)
+    assert answer.status_code == 421
+    assert f"{ORIGIN}, not at another port" in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:80", "localhost:", "127.0.0.1"])
+def test_a_missing_port_means_80(app: Flask, host: str) -> None:
+    """As browsers write it (RFC 9110 section 4.2.1)."""
+    app.config["ISSUER"] = "http://localhost:80"  # as of `flask run --port 80`
+    headers, base_url = {"Host": host}, "http://localhost"
+    answer = app.test_client().get("/login", headers=headers, base_url=base_url)
+    assert answer.status_code == 200
 
 
 # Under other names, with a public URL
