@@ -418,6 +418,15 @@ def test_a_program_under_another_name_gets_a_problem_document(client: FlaskClien
     assert "FOXTROT_PUBLIC_URL" in problem["detail"]
 
 
+def test_the_page_of_the_api_is_refused_in_the_language_of_the_asker(client: FlaskClient) -> None:
+    """A page for a browser, a problem document for a program."""
+    for_people = ask(client, "/docs", "evil.example", Accept="text/html,*/*;q=0.8")
+    for_programs = ask(client, "/docs", "evil.example", Accept="*/*")
+    assert for_people.status_code == for_programs.status_code == 421
+    assert for_people.mimetype == "text/html"
+    assert for_programs.mimetype == "application/problem+json"
+
+
 def test_a_rebound_name_gets_no_cookie(app: Flask, alice: str) -> None:
     """Nor a word about the password."""
     client, base = app.test_client(), "http://evil.example:5000"

@@ -121,10 +121,14 @@ def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Respon
 def _wants_page() -> bool:
     if request.blueprint in _HTML_PAGES:
         return True
-    if request.blueprint is not None or request.path.startswith(
-        ("/auth/", "/api/", "/.well-known/")
-    ):
+    if request.endpoint == "wellknown.docs":
+        return _prefers_html()
+    if request.blueprint is not None or request.path.startswith(_JSON_PATHS):
         return False
+    return _prefers_html()
+
+
+def _prefers_html() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
