@@ -623,6 +623,22 @@ def test_an_operation_can_be_tried_on_the_page_of_the_api(page: Page) -> None:
     expect(page.locator(".live-responses-table .response-col_status").last).to_have_text("200")
 
 
+def test_the_page_of_the_api_can_be_read_in_the_dark(chromium: Browser, site: Site) -> None:
+    """At least 4.5 to 1 (WCAG 1.4.3); its colours are Swagger UI's, the choice is the reader's."""
+    with open_page(chromium, site, color_scheme="dark", reduced_motion="reduce") as page:
+        show_docs(page, site)
+        assert [part for part in contrasts(page, "dark") if part["contrast"] < 4.5] == []
+
+
+def test_the_page_of_the_api_turns_dark_and_light_with_the_reader(page: Page) -> None:
+    """While it is open, as all other pages do."""
+    page.goto("/docs")
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_have_css("color-scheme", "dark")
+    page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).not_to_have_css("color-scheme", "dark")
+
+
 # Every page
 
 
@@ -704,7 +720,7 @@ OUR_PAGES: dict[str, Callable[[Page, Site], None]] = {
     "wrong method": at("/logout"),
 }
 PAGES = {**OUR_PAGES, "docs": show_docs}
-"""The last one is Swagger UI's: its colours and names are not ours."""
+"""The last one is Swagger UI's: its colours, sizes and headings are not ours."""
 
 
 @pytest.fixture(scope="module")
@@ -817,7 +833,7 @@ def test_dark_and_light_differ(page: Page) -> None:
 CONTROLS = {"button", "link", "textbox", "checkbox", "combobox", "progressbar"}
 
 
-@every_page_of_ours
+@every_page
 def test_each_control_has_a_name(shown: Shown) -> None:
     """That a screen reader says."""
     controls = [node for node in tree_of(shown.page) if node["role"]["value"] in CONTROLS]
