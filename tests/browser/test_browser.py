@@ -184,6 +184,18 @@ def test_the_panel_calls_the_api_and_shows_request_and_answer(with_token: Page, 
     expect(with_token.locator("#answer")).to_contain_text(alice)
 
 
+def test_the_answer_is_near_the_button_that_asks_for_it(with_token: Page) -> None:
+    """Half a phone's height at most, not below the whole token."""
+    with_token.set_viewport_size({"width": 390, "height": 844})
+    button(with_token, "Call the API with it").click()
+    answer = with_token.locator("#answer")
+    expect(answer).to_contain_text("HTTP/1.1 200 OK")
+    asked, answered = with_token.locator("#call-api").bounding_box(), answer.bounding_box()
+    assert asked is not None
+    assert answered is not None
+    assert answered["y"] - asked["y"] < 844 / 2
+
+
 def test_the_request_that_is_shown_does_not_give_the_token_away(with_token: Page) -> None:
     """Screens are shared."""
     button(with_token, "Call the API with it").click()
@@ -346,6 +358,14 @@ def test_without_javascript_the_panel_says_how_to_get_a_token(
     expect(command).to_contain_text(f"{site.url}/auth/login")
     expect(command).to_be_visible()
     expect(button(plain, "Get a token")).to_be_hidden()
+
+
+def test_the_command_that_gets_a_token_is_not_cut(plain: Page, site: Site, alice: str) -> None:
+    """All of it can be read without scrolling to the side, on a desktop too."""
+    site.sign_in(plain, alice)
+    plain.goto("/account")
+    command = plain.locator("pre", has_text="curl").element_handle()
+    assert plain.evaluate("(pre) => pre.scrollWidth - pre.clientWidth", command) == 0
 
 
 def test_without_javascript_the_advice_comes_with_the_answer(plain: Page, site: Site) -> None:
