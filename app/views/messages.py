@@ -35,7 +35,8 @@ class Grant(Body):
     )
 
     def scopes(self) -> list[str] | None:
-        return None if self.scope is None else self.scope.split()
+        """The names between spaces, U+0020 and no others (RFC 6749 section 3.3)."""
+        return None if self.scope is None else [name for name in self.scope.split(" ") if name]
 
 
 class Login(Grant):
