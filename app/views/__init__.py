@@ -139,6 +139,8 @@ def _add_headers(response: Response) -> Response:
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    if response.status_code == 204:
+        headers.pop("Content-Type", None)
     if response.status_code == 401:
         headers.setdefault("WWW-Authenticate", f'Bearer realm="{access.realm()}"')
     if request.endpoint != "static":
