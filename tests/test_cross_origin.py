@@ -17,8 +17,8 @@ from werkzeug.test import TestResponse
 
 from app import links, login, users
 from tests.conftest import MakeApp, add_user, find_user
+from tests.pages.conftest import contents, fresh_app
 from tests.support import ORIGIN, PASSWORD, access_token, bearer, claims_of, get, log_in, submit
-from tests.test_pages import contents, fresh_app
 
 COOKIE = "foxtrot_session"
 ALICE = "alice@example.com"

@@ -16,8 +16,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, add_user
+from tests.pages.conftest import fresh_app
 from tests.support import ORIGIN, PASSWORD, access_token, bearer, claims_of, get, log_in, submit
-from tests.test_pages import fresh_app
 
 PUBLIC = "https://login.example.com"
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
