@@ -159,6 +159,14 @@ def check_setup(secret: str, now: datetime | None = None) -> None:
     links.check(links.SETUP, secret, now)
 
 
+def check_reset(secret: str, now: datetime | None = None) -> User:
+    """Give the user who may choose a new password with this link.
+
+    :raises NotFound: the link is not good.
+    """
+    return db.session.get_one(User, links.check(links.RESET, secret, now))
+
+
 def set_up(
     secret: str, email: str, password: str, client: Client, now: datetime | None = None
 ) -> SignIn:
@@ -185,7 +193,7 @@ def reset_password(secret: str, password: str, client: Client, now: datetime | N
     :raises NotFound: the link is not good.
     :raises ValidationFailed: the password is not acceptable; the link stays good.
     """
-    user = db.session.get_one(User, links.check(links.RESET, secret, now))
+    user = check_reset(secret, now)
     hashed = users.new_hash(password, user.email)
     with transaction():
         links.redeem(links.RESET, secret, now)

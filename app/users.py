@@ -82,7 +82,11 @@ def prepare(
 ) -> User:
     """Do what takes long about a new user, outside any transaction; `save` does the rest."""
     now = now or utcnow()
-    address, key = _checked_address(email)
+    try:
+        address, key = _checked_address(email)
+    except ValidationFailed as refusal:
+        errors = refusal.errors | _password_errors(password, email[:MAX_EMAIL_CHARACTERS])
+        raise ValidationFailed(errors) from None
     if by_email(address) is not None:
         raise EmailTaken
     return User(
@@ -214,9 +218,8 @@ def new_hash(password: str, email: str, *, field: str = "password") -> str:
 
     :raises ValidationFailed: it is not acceptable.
     """
-    advice = password_advice(password, email)
-    if advice:
-        raise ValidationFailed({field: advice})
+    if errors := _password_errors(password, email, field):
+        raise ValidationFailed(errors)
     release()
     return passwords.hash_password(password, _method())
 
@@ -293,6 +296,11 @@ def _checked_address(email: str) -> tuple[str, str]:
         message = "Enter an e-mail address such as ann@example.com."
         raise ValidationFailed({"email": [message]}) from None
     return typed, unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", normal).casefold())
+
+
+def _password_errors(password: str, email: str, field: str = "password") -> dict[str, list[str]]:
+    advice = password_advice(password, email)
+    return {field: advice} if advice else {}
 
 
 def _context_words(email: str) -> list[str]:

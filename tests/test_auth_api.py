@@ -368,6 +368,12 @@ def test_a_field_of_another_route_is_unknown(stranger: FlaskClient, field: str) 
     assert wrong_fields(answer) == [field]
 
 
+def test_a_bad_address_and_a_bad_password_are_reported_at_once(stranger: FlaskClient) -> None:
+    """A program can mark both fields of its form."""
+    answer = post_json(stranger, "/auth/register", {"email": "bad", "password": "short"})
+    assert wrong_fields(answer) == ["email", "password"]
+
+
 def test_an_unknown_field_makes_no_account(client: FlaskClient) -> None:
     """Nobody is made an administrator, nor made at all."""
     body = {**CREDENTIALS, "is_admin": True, "scopes": ["admin"], "email_verified": True}

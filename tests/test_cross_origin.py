@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from app import links, login, users
 from tests.conftest import MakeApp, add_user, find_user
+from tests.pages.conftest import contents, fresh_app
 from tests.support import (
     ORIGIN,
     PASSWORD,
@@ -28,7 +29,6 @@ from tests.support import (
     log_in,
     submit,
 )
-from tests.test_pages import contents, fresh_app
 
 COOKIE = "foxtrot_session"
 ALICE = "alice@example.com"
@@ -382,7 +382,6 @@ STRANGE_HOSTS = [
 
 LOOPBACK_HOSTS = [
     "localhost:5000",
-    "localhost",
     "LocalHost:5000",
     "127.0.0.1:5000",
     "127.1.2.3:5000",
@@ -436,6 +435,15 @@ def test_a_program_under_another_name_gets_a_problem_document(client: FlaskClien
     assert "FOXTROT_PUBLIC_URL" in problem["detail"]
 
 
+def test_the_page_of_the_api_is_refused_in_the_language_of_the_asker(client: FlaskClient) -> None:
+    """A page for a browser, a problem document for a program."""
+    for_people = ask(client, "/docs", "evil.example", Accept="text/html,*/*;q=0.8")
+    for_programs = ask(client, "/docs", "evil.example", Accept="*/*")
+    assert for_people.status_code == for_programs.status_code == 421
+    assert for_people.mimetype == "text/html"
+    assert for_programs.mimetype == "application/problem+json"
+
+
 def test_a_rebound_name_gets_no_cookie(app: Flask, alice: str) -> None:
     """Nor a word about the password."""
     client, base = app.test_client(), "http://evil.example:5000"
@@ -461,6 +469,25 @@ def test_another_port_than_the_tokens_name_is_refused(client: FlaskClient) -> No
     answer = client.get("/login", base_url="http://localhost:8000")
     assert answer.status_code == 421
     assert "FOXTROT_PUBLIC_URL" in answer.text
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "localhost", "localhost:", "127.0.0.1:80", "[::1]:5001", "[::1]"]
+)
+def test_a_request_for_another_port_is_told_where_to_go(passer_by: FlaskClient, host: str) -> None:
+    """As through a forwarded port: a form sent from there would seem to come from another site."""
+    answer = ask(passer_by, "/login", host)
+    assert answer.status_code == 421
+    assert f"{ORIGIN}, not at another port" in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:80", "localhost:", "127.0.0.1"])
+def test_a_missing_port_means_80(app: Flask, host: str) -> None:
+    """As browsers write it (RFC 9110 section 4.2.1)."""
+    app.config["ISSUER"] = "http://localhost:80"  # as of `flask run --port 80`
+    headers, base_url = {"Host": host}, "http://localhost"
+    answer = app.test_client().get("/login", headers=headers, base_url=base_url)
+    assert answer.status_code == 200
 
 
 # Under other names, with a public URL

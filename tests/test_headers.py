@@ -16,8 +16,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp, add_user
-from tests.support import ORIGIN, PASSWORD, access_token, get, log_in, submit
-from tests.test_pages import fresh_app
+from tests.pages.conftest import fresh_app
+from tests.support import ORIGIN, PASSWORD, access_token, bearer, claims_of, get, log_in, submit
 
 PUBLIC = "https://login.example.com"
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -420,6 +420,17 @@ def test_pages_say_that_they_are_html(client: FlaskClient, path: str) -> None:
     """With their character set, so that none is guessed."""
     answer = get(client, path, headers=HTML)
     assert answer.content_type == "text/html; charset=utf-8"
+
+
+def test_an_empty_answer_has_no_type(client: FlaskClient, alice: str) -> None:
+    """There is nothing of which it could be the type (RFC 9110 section 8.3)."""
+    token = access_token(client, alice)
+    ended = client.delete(
+        f"/api/sessions/{claims_of(token)['sid']}", headers=bearer(token), base_url=ORIGIN
+    )
+    for answer in (client.post("/auth/logout", base_url=ORIGIN), ended):
+        assert answer.status_code == 204
+        assert "Content-Type" not in answer.headers
 
 
 @pytest.mark.parametrize(

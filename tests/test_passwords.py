@@ -1,7 +1,7 @@
 """Passwords: which are accepted, how they are kept, and that they are checked exactly.
 
 NIST SP 800-63B-4 section 3.1.1: by rule, and through the door people use. The
-forms themselves are in test_pages.py.
+forms themselves are in tests/pages/.
 """
 
 from __future__ import annotations

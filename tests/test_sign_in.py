@@ -307,6 +307,28 @@ def test_more_than_is_held_is_refused(
     assert refusal(log_in(client, alice, **grant))[:2] == (400, "invalid_scope")
 
 
+NO_SPACES = [
+    "\t",
+    "\n",
+    "\r\n",
+    "\x0b",
+    "\x1f",
+    "\x85",
+    "\xa0",
+    "\u2003",
+    "\u2028",
+    "\u3000",
+    "\ufeff",
+]
+NO_SCOPES = ['"', "\\", "notes:r\xe9ad", "notes:read\x7f", "notes:read,notes:write"]
+
+
+@pytest.mark.parametrize("scope", [f"notes:read{gap}notes:write" for gap in NO_SPACES] + NO_SCOPES)
+def test_what_is_no_scope_is_refused(client: FlaskClient, alice: str, scope: str) -> None:
+    """Only U+0020 separates scopes, and they are made of ASCII (RFC 6749 section 3.3)."""
+    assert refusal(log_in(client, alice, scope=scope))[:2] == (400, "invalid_scope")
+
+
 @pytest.mark.parametrize("grant", [{"scope": "admin"}, {"audience": "billing"}], ids=str)
 @pytest.mark.parametrize("session", ["token", "cookie"])
 def test_a_refused_grant_begins_no_session(

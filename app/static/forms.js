@@ -49,10 +49,20 @@ function giveAdvice(input) {
       });
       if (!response.ok || turn !== asked) return;
       const verdict = await response.json();
+      forgetOldVerdict();
       tell(verdict.acceptable ? "That is a good password." : verdict.advice.join(" "), verdict.acceptable);
     } catch {
       tell("", false); // advice is a courtesy: the form says the same when it is sent
     }
+  }
+
+  function forgetOldVerdict() {
+    const old = document.getElementById("password-wrong");
+    if (!old) return;
+    old.remove();
+    input.removeAttribute("aria-invalid");
+    input.setAttribute("aria-describedby", "password-hint password-advice");
+    if (!document.querySelector(".wrong")) document.querySelector(".refusal")?.remove();
   }
 
   function tell(text, good) {

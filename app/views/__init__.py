@@ -126,10 +126,14 @@ def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Respon
 def _wants_page() -> bool:
     if request.blueprint in _HTML_PAGES:
         return True
-    if request.blueprint is not None or request.path.startswith(
-        ("/auth/", "/api/", "/.well-known/")
-    ):
+    if request.endpoint == "wellknown.docs":
+        return _prefers_html()
+    if request.blueprint is not None or request.path.startswith(_JSON_PATHS):
         return False
+    return _prefers_html()
+
+
+def _prefers_html() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
 
 
@@ -141,6 +145,8 @@ def _add_headers(response: Response) -> Response:
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     headers["X-Request-ID"] = browser.client().request_id
+    if response.status_code == 204:
+        headers.pop("Content-Type", None)
     if response.status_code == 401:
         headers.setdefault("WWW-Authenticate", access.challenge())
     if request.endpoint != "static":

@@ -106,12 +106,14 @@ def is_listed_origin() -> bool:
 def require_served_host() -> None:
     """While no public URL is set, serve this machine alone, at any loopback name.
 
-    :raises Misdirected: the request names another host, or the port is not the issuer's.
+    :raises Misdirected: the request names another host or port, or the port that this
+        server listens on is not the issuer's.
     """
     if current_app.config["FOXTROT_PUBLIC_URL"] is not None:
         return
-    host = re.sub(r":\d*$", "", request.headers.get("Host", "").lower())
-    if not _LOOPBACK.fullmatch(host):
+    host = request.headers.get("Host", "").lower()
+    port = re.search(r":([0-9]{0,5})\Z", host)
+    if not _LOOPBACK.fullmatch(host[: port.start()] if port else host):
         raise Misdirected(
             "This service answers only at localhost until FOXTROT_PUBLIC_URL is set to the URL"
             " at which people reach it."
@@ -120,6 +122,11 @@ def require_served_host() -> None:
         raise Misdirected(
             f"This server does not listen on port {_own_port()}, which its tokens name."
             " Set FOXTROT_PUBLIC_URL to the URL at which it is reached."
+        )
+    if int((port and port[1]) or 80) != _own_port():
+        raise Misdirected(
+            f"This service is at {current_app.config['ISSUER']}, not at another port: go there."
+            " If people reach it elsewhere, set FOXTROT_PUBLIC_URL to that URL."
         )
 
 

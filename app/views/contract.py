@@ -228,7 +228,6 @@ def document(app: Flask, title: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1"},
-        "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
             "schemas": schemas,

@@ -38,7 +38,8 @@ class TokenRequest(Body):
     )
 
     def wish(self, *, for_issuer: bool = True) -> Wish:
-        scope = None if self.scope is None else self.scope.split()
+        """Scopes are the names between spaces, U+0020 and no others (RFC 6749 section 3.3)."""
+        scope = None if self.scope is None else [name for name in self.scope.split(" ") if name]
         return Wish(self.audience, scope, for_issuer)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app import links, login
+from app import login
 from app.errors import AppError, EmailTaken, InvalidCredentials, ValidationFailed
 from app.login import SignIn
 from app.views import browser
@@ -86,17 +86,17 @@ def set_up_submitted() -> Response:
 @blueprint.get("/reset")
 @public
 def reset_password() -> Response:
-    links.check(links.RESET, request.args.get("token", ""))
-    return _page("reset.html")
+    return _page("reset.html", user=login.check_reset(request.args.get("token", "")))
 
 
 @blueprint.post("/reset")
 @public
 def reset_password_submitted() -> Response:
+    token, password = _field("token"), _field("password")
     try:
-        login.reset_password(_field("token"), _field("password"), browser.client())
+        login.reset_password(token, password, browser.client())
     except ValidationFailed as refusal:
-        return _page("reset.html", refusal)
+        return _page("reset.html", refusal, user=login.check_reset(token))
     return redirect(url_for("pages.log_in"), 303)
 
 
@@ -120,7 +120,9 @@ def _field(name: str) -> str:
     return request.form.get(name, "")
 
 
-def _page(template: str, refusal: AppError | None = None, status: int = 200) -> Response:
+def _page(
+    template: str, refusal: AppError | None = None, status: int = 200, **more: Any
+) -> Response:
     """Show a form, again if need be with what was wrong and what was typed."""
     shown: dict[str, Any] = {
         "email": _field("email"),
@@ -130,4 +132,6 @@ def _page(template: str, refusal: AppError | None = None, status: int = 200) -> 
         "refusal": refusal,
         "errors": refusal.errors if isinstance(refusal, ValidationFailed) else {},
     }
-    return make_response(render_template(template, **shown), refusal.status if refusal else status)
+    return make_response(
+        render_template(template, **shown, **more), refusal.status if refusal else status
+    )

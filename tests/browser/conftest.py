@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from tests.browser.people import button
 from tests.chromium import ARGUMENTS, EXECUTABLE
 from tests.processes import free_port, run, serving
 from tests.support import CHEAP_HASH, PASSWORD
@@ -122,6 +123,22 @@ def plain(chromium: Browser, site: Site) -> Iterator[Page]:
 def alice(site: Site) -> str:
     """Alice's address; she has an account."""
     return site.add_user("alice")
+
+
+@pytest.fixture
+def account(page: Page, site: Site, alice: str) -> Page:
+    """Alice's account page."""
+    site.sign_in(page, alice)
+    page.goto("/account")
+    return page
+
+
+@pytest.fixture
+def with_token(account: Page) -> Page:
+    """Alice's account page, after she asked for a token."""
+    button(account, "Get a token").click()
+    expect(account.locator("#token-claims")).to_be_visible()
+    return account
 
 
 class Neighbour(ThreadingHTTPServer):
