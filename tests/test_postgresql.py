@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def test_upgrade_makes_all_tables_from_nothing(empty: dict[str, str], make_app: 
         done = run("db", "upgrade", settings=empty)
         assert done.returncode == 0, done.stderr
         assert tables(app) == TABLES
+
+
+def test_of_many_upgrades_at_once_one_makes_the_tables(
+    empty: dict[str, str], make_app: MakeApp
+) -> None:
+    """A deployment that runs it on each machine; none fails."""
+    with ThreadPoolExecutor(6) as pool:
+        upgrades = pool.map(lambda _: run("db", "upgrade", settings=empty), range(6))
+        assert [done.stderr for done in upgrades if done.returncode] == []
+    assert tables(make_app(**empty)) == TABLES
 
 
 @on_postgresql
