@@ -3,7 +3,9 @@
 SQLite takes its write lock when a transaction that writes begins (`BEGIN
 IMMEDIATE`), never half way, so that nothing read in it can be overwritten by
 somebody else; it runs in WAL mode, and a commit that was acknowledged is on the
-disk (`synchronous=FULL`). PostgreSQL needs nothing special.
+disk (`synchronous=FULL`). On PostgreSQL transactions run beside each other: who
+decides by what it reads locks the row (`with_for_update`), writes by a condition,
+or takes a `turn`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,17 @@ from typing import Any, ClassVar, Final, cast
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, CursorResult, MetaData, Update, event, text
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    CursorResult,
+    MetaData,
+    Update,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -97,7 +109,7 @@ def file() -> Path | None:
 def transaction() -> Iterator[None]:
     """Write, all or nothing. Inside another transaction it is part of that one.
 
-    What was read before is read anew inside, under the lock.
+    What was read before is read anew inside.
     """
     session = db.session()
     if session.info.get("writing"):
@@ -117,6 +129,15 @@ def transaction() -> Iterator[None]:
         session.info["writing"] = False
     for action in session.info.pop("on_commit", []):
         action()
+
+
+def turn(name: str) -> None:
+    """Wait until nobody else has this name's turn; it ends with the transaction.
+
+    On SQLite the transaction itself is such a turn.
+    """
+    if db.engine.dialect.name == "postgresql":
+        db.session.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
 def on_commit(action: Callable[[], None]) -> None:

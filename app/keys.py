@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import FAILURES, Base, db, transaction, utcnow
+from app.db import FAILURES, Base, db, transaction, turn, utcnow
 from app.errors import StartRefused, Unavailable
 from app.secret_key import SecretKey
 from foxtrot.jwk import PUBLIC_KEY_ALGORITHMS, Key, public_jwk
@@ -71,6 +71,7 @@ def ensure(algorithm: str, secret_key: SecretKey, now: datetime | None = None) -
     :raises StartRefused: a stored key was encrypted with another secret.
     """
     with transaction():
+        turn("signing keys")
         rows = db.session.scalars(select(SigningKey)).all()
         for row in rows:
             _open(row, secret_key)

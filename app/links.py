@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, ForeignKey, Row, and_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, db, transaction, utcnow
+from app.db import Base, db, transaction, turn, utcnow
 from app.errors import NotFound
 from app.ids import digest, new_secret
 from app.users import User
@@ -46,6 +46,7 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
     secret = new_secret()
     user_id = user.id if user else None
     with transaction():
+        turn("one-time links")
         db.session.execute(
             update(OneTimeLink)
             .where(OneTimeLink.purpose == purpose, OneTimeLink.user_id.is_(user_id))

@@ -10,7 +10,7 @@ from flask import current_app
 from app import audit, links, refresh_tokens, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
-from app.db import db, transaction, utcnow
+from app.db import db, transaction, turn, utcnow
 from app.errors import NotFound, RegistrationClosed
 from app.refresh_tokens import Successor
 from app.sessions import Ending, LoginSession
@@ -42,6 +42,8 @@ def with_cookie(
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
     proof = users.authenticate(email, password, client, now)
+    if wish is not None:
+        tokens.prepare()
     with transaction():
         session, secret = sessions.start(users.hold(proof), client, with_secret=True, now=now)
         access_token = None if wish is None else tokens.mint(session, wish, now=now)
@@ -62,6 +64,7 @@ def with_tokens(
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
     proof = users.authenticate(email, password, client, now)
+    tokens.prepare()
     with transaction():
         user = users.hold(proof)
         grant = tokens.choose_grant(user, wish)
@@ -88,6 +91,7 @@ def refresh(
     :raises InvalidTarget, InvalidScope: more was asked for than was granted; likewise.
     """
     now, token_id = now or utcnow(), tokens.new_token_id()
+    tokens.prepare()
     with transaction():
         exchange = refresh_tokens.exchange(
             refresh_token, client, answer=token_id, retry_key=retry_key, now=now
@@ -180,6 +184,7 @@ def set_up(
     check_setup(secret, now)
     user = users.prepare(email, password, scopes=[users.ADMIN], now=now)
     with transaction():
+        turn("first administrator")
         links.redeem(links.SETUP, secret, now)
         if users.any_admin():
             raise NotFound

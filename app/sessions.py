@@ -168,6 +168,8 @@ def by_public_id(public_id: str, subject: str, now: datetime | None = None) -> L
 
 def find(public_id: str) -> LoginSession | None:
     """Find a session, live or not, by the id that tokens carry."""
+    if not public_id.isascii() or "\0" in public_id:
+        return None
     return db.session.scalar(select(LoginSession).where(LoginSession.public_id == public_id))
 
 

@@ -117,6 +117,14 @@ def mint(
     return AccessToken(_sign(claims, audiences), lifetime, str(claims["scope"]))
 
 
+def prepare() -> None:
+    """See to the signing key before a transaction in which a token is minted.
+
+    :raises Unavailable: there is none.
+    """
+    current_app.extensions["foxtrot_keys"].signing_key()
+
+
 def new_token_id() -> str:
     """The `jti` of a token that is about to be minted."""
     return new_id("t")

@@ -1,12 +1,14 @@
-"""How Alembic reaches the database: by the connection it is handed, or the app's own."""
+"""How Alembic reaches the database: by the connection it is handed, or one of the app's.
+
+Either way nobody else migrates meanwhile: `flask db upgrade` may run on many machines at once.
+"""
 
 from __future__ import annotations
 
 from alembic import context
-from flask import current_app
 from sqlalchemy import Connection
 
-from app.db import Base, UtcTime
+from app.db import Base, UtcTime, exclusive_connection
 
 
 def render_item(kind: str, item: object, _autogen: object) -> str | bool:
@@ -31,10 +33,8 @@ def main() -> None:
     if handed is not None:
         run(handed)
         return
-    engine = current_app.extensions["migrate"].db.engine
-    with engine.connect().execution_options(writes=True) as connection:
+    with exclusive_connection() as connection:
         run(connection)
-        connection.commit()
 
 
 main()

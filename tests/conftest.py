@@ -1,7 +1,8 @@
-"""What all tests of the login service share: a real app on a real SQLite file.
+"""What all tests of the login service share: a real app on a real database.
 
-The database is migrated once and copied for each test; hashing is cheap. Alice
-owns, Bob is another user, Mallory attacks.
+It is a SQLite file, unless a test says `@on_postgresql` or `@on_both_databases`. Either
+is migrated once and copied for each test; hashing is cheap. Alice owns, Bob is another
+user, Mallory attacks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
@@ -17,7 +19,14 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from app import create_app, users
 from app.db import disconnect
 from app.users import User
-from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings
+from tests import postgresql
+from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings, postgresql_settings
+
+on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+"""The test, with its `app` and `client` and whatever else builds on `database`, on PostgreSQL."""
+
+on_both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+"""The test twice, on each."""
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +43,61 @@ def data_dir(tmp_path: Path, template_dir: Path) -> Path:
     return Path(shutil.copytree(template_dir, tmp_path / "data"))
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgresql.Cluster]:
+    """A PostgreSQL server for the tests of this process, started when one asks for it."""
+    with postgresql.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(
+    cluster: postgresql.Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The name of a database as the first start leaves it: schema and signing key."""
+    with cluster.database() as url:
+        settings = postgresql_settings(url, tmp_path_factory.mktemp("postgresql"))
+        app = create_app(settings)
+        with app.app_context():
+            flask_migrate.upgrade()
+        dispose(app)
+        dispose(create_app(settings))
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgresql_url(cluster: postgresql.Cluster, postgresql_template: str) -> Iterator[str]:
+    """The URL of a fresh copy of the template; its signing key opens with `SECRET_KEY`."""
+    with cluster.database(postgresql_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgresql_url(cluster: postgresql.Cluster) -> Iterator[str]:
+    """The URL of a fresh database without a schema."""
+    with cluster.database() as url:
+        yield url
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of a fresh, migrated database: SQLite, unless the test says otherwise."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return cheap_settings(request.getfixturevalue("data_dir"))
+    folder: Path = request.getfixturevalue("tmp_path")
+    return postgresql_settings(request.getfixturevalue("postgresql_url"), folder / "data")
+
+
 MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture
-def make_app(data_dir: Path) -> Iterator[MakeApp]:
-    """Build apps on the test's data folder, with further settings."""
+def make_app(database: dict[str, str]) -> Iterator[MakeApp]:
+    """Build apps on the test's database, with further settings."""
     apps: list[Flask] = []
 
     def make(**settings: str) -> Flask:
-        apps.append(create_app({**cheap_settings(data_dir), **settings}))
+        apps.append(create_app({**database, **settings}))
         return apps[-1]
 
     yield make

@@ -16,11 +16,18 @@ PASSWORD = "correct horse battery staple"
 ORIGIN = "http://localhost:5000"
 CHEAP_HASH = "scrypt:1024:1:1"
 SOMEWHERE = Client("192.0.2.1", "a browser")
+SECRET_KEY = "hV4sQ9xTn2LwYc7RbK0mZdEo3JgAu6Pi"
 
 
 def cheap_settings(data_dir: Path) -> dict[str, str]:
     """Settings for tests: everything in one folder, and hashing that costs next to nothing."""
     return {"FOXTROT_DATA_DIR": str(data_dir), "FOXTROT_PASSWORD_HASH": CHEAP_HASH}
+
+
+def postgresql_settings(url: str, data_dir: Path) -> dict[str, str]:
+    """The same on PostgreSQL, which needs a secret key; the folder stays all but empty."""
+    needed = {"FOXTROT_DATABASE_URL": url, "FOXTROT_SECRET_KEY": SECRET_KEY}
+    return {**cheap_settings(data_dir), **needed}
 
 
 def post_json(client: FlaskClient, path: str, body: Any, **headers: str) -> TestResponse:
