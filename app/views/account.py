@@ -17,7 +17,7 @@ from app.views.access import login_required
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
-EVENTS_SHOWN: Final = 20
+EVENTS_SHOWN: Final = 30
 WARN_FOR: Final = timedelta(days=14)
 
 
@@ -77,7 +77,11 @@ def _session() -> LoginSession:
 
 def _page(refusal: AppError | None = None) -> Response:
     now, current = datetime.now(UTC), _session()
-    events = audit.of_user(current.user.public_id, EVENTS_SHOWN)
+    events = [
+        event
+        for event in audit.of_user(current.user.public_id, EVENTS_SHOWN)
+        if event.reason != Ending.REFRESH_REUSED  # the theft itself is shown
+    ]
     page = render_template(
         "account.html",
         session=current,

@@ -1,8 +1,8 @@
-"""The one thin layer between JSON and the views: validates input, writes OpenAPI 3.1.
+"""The one thin layer between JSON and the views.
 
 `@operation(…)` states what a JSON view takes, answers and refuses. The body is
 read strictly and handed to the view as a checked model; what the view returns
-becomes the answer. `document` collects all statements of an app.
+becomes the answer. `openapi` writes the statements of all views down.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, Literal
 
-from flask import Flask, Response, make_response, request
+from flask import Response, make_response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
@@ -207,139 +207,3 @@ def _respond(result: Any, promise: Operation) -> Response:
     if promise.media_type != "application/json":
         response.content_type = promise.media_type
     return response
-
-
-# The document
-
-
-def document(app: Flask, title: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of all operations of *app*."""
-    schemas: dict[str, Any] = {"Problem": _PROBLEM_SCHEMA}
-    paths: dict[str, Any] = {}
-    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        view = app.view_functions[rule.endpoint]
-        promise = getattr(view, "operation", None)
-        if promise is None:
-            continue
-        path = paths.setdefault(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), {})
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            described = _describe(rule.endpoint, view, promise, schemas)
-            path[method.lower()] = described | _parameters(rule.arguments, promise)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": title, "version": "1"},
-        "paths": paths,
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-            },
-        },
-    }
-
-
-def _parameters(names: set[str], promise: Operation) -> dict[str, Any]:
-    of_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in sorted(names)
-    ]
-    others = [
-        {
-            "name": parameter.name,
-            "in": parameter.place,
-            "description": parameter.description,
-            "schema": {"type": "string", "pattern": f"^{parameter.pattern}$"},
-        }
-        for parameter in promise.parameters
-    ]
-    return {"parameters": of_path + others} if of_path or others else {}
-
-
-def _describe(
-    endpoint: str, view: View, promise: Operation, schemas: dict[str, Any]
-) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "operationId": endpoint.replace(".", "_"),
-        "tags": [endpoint.partition(".")[0]],
-        "summary": promise.summary,
-        "responses": _responses(view, promise, schemas),
-    }
-    if promise.body is not None:
-        schema = _reference(promise.body, schemas)
-        described["requestBody"] = {
-            "required": promise.body_required,
-            "content": {"application/json": {"schema": schema}},
-        }
-    if _is_guarded(view):
-        described["security"] = [{"bearer": []}]
-    return described
-
-
-def _responses(view: View, promise: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "Success"}
-    if promise.answer is not None:
-        schema = _reference(promise.answer, schemas)
-        success["content"] = {promise.media_type: {"schema": schema}}
-    responses = {str(promise.status): success}
-    for status, codes in sorted(_refusals(view, promise).items()):
-        responses[str(status)] = {
-            "description": " or ".join(f"`{code}`" for code in sorted(codes)),
-            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-    return responses
-
-
-def _refusals(view: View, promise: Operation) -> dict[int, set[str]]:
-    """The refusals that a view names, and those that follow from what it is."""
-    refusals: dict[int, set[str]] = {421: {"misdirected_request"}, 503: {"unavailable"}}
-    pairs = [(refusal.status, refusal.code) for refusal in promise.refusals]
-    if promise.parameters:
-        pairs += [(400, "invalid_request")]
-    if promise.body is not None:
-        pairs += [
-            (400, "invalid_request"),
-            (413, "content_too_large"),
-            (415, "unsupported_media_type"),
-            (422, "validation_failed"),
-        ]
-    if _is_guarded(view):
-        pairs += [(400, "invalid_request"), (401, "invalid_token"), (403, "insufficient_scope")]
-    for status, code in pairs:
-        refusals.setdefault(status, set()).add(code)
-    return refusals
-
-
-def _is_guarded(view: View) -> bool:
-    return getattr(view, "access", None) not in ("public", "login")
-
-
-def _reference(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, str]:
-    """Put a model's schema among the components, and point at it."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(schema.pop("$defs", {}))
-    schemas[model.__name__] = schema
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-_PROBLEM_SCHEMA: Final = {
-    "type": "object",
-    "description": "Problem details (RFC 9457) with a `code` that does not change.",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string"},
-        "reason": {"type": "string", "description": "Why a token was refused."},
-        "scope": {"type": "string", "description": "The scopes that were missing."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}

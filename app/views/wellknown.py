@@ -9,7 +9,8 @@ from flask import Blueprint, Response, current_app, jsonify, render_template
 from app import schema, tokens
 from app.errors import Unavailable
 from app.views.access import public
-from app.views.contract import Answer, document, operation
+from app.views.contract import Answer, operation
+from app.views.openapi import document
 
 blueprint = Blueprint("wellknown", __name__)
 

@@ -31,7 +31,7 @@ _ENDINGS: Final = {
     Ending.ENDED_BY_OPERATOR: "A session was ended by the operator",
     Ending.PASSWORD_CHANGED: "A session ended, because the password was changed",
     Ending.USER_DISABLED: "A session ended, because the account was disabled",
-    Ending.REFRESH_REUSED: "The session of which there was a copy was ended",
+    Ending.REFRESH_REUSED: "A session ended, because a copy of it was used",
     Ending.TOO_MANY_SESSIONS: "The session unused longest ended, because there were too many",
 }
 _REASONS: Final = {
