@@ -98,9 +98,12 @@ class LoginSession(Base):
 
     def is_live(self, now: datetime) -> bool:
         """Say whether this session still lets its user in."""
+        return self.is_running(now) and self.user.disabled_at is None
+
+    def is_running(self, now: datetime) -> bool:
+        """Say whether this session was not ended and has not run out."""
         return (
             self.ended_at is None
-            and self.user.disabled_at is None
             and now < self.last_seen_at + _limit("IDLE")
             and now < self.created_at + _limit("ABSOLUTE")
         )
@@ -176,7 +179,7 @@ def find(public_id: str) -> LoginSession | None:
 def live(user: User | None = None, now: datetime | None = None) -> Sequence[LoginSession]:
     """The live sessions of a user, or of everybody, last used first."""
     query = select(LoginSession).join(LoginSession.user).options(contains_eager(LoginSession.user))
-    query = query.where(_is_live(now or utcnow()), User.disabled_at.is_(None))
+    query = query.where(_is_running(now or utcnow()), User.disabled_at.is_(None))
     if user is not None:
         query = query.where(LoginSession.user_id == user.id)
     query = query.order_by(LoginSession.last_seen_at.desc(), LoginSession.id.desc())
@@ -227,22 +230,29 @@ def end_everybodys(client: Client, now: datetime | None = None) -> int:
 
 
 def _end(which: ColumnElement[bool], ending: Ending, client: Client, now: datetime) -> int:
-    """End sessions by one conditional update; those that had not run out get an event each."""
+    """End sessions, locked in one order; those that had not run out get an event each."""
+    not_ended = select(LoginSession).where(which, LoginSession.ended_at.is_(None))
+    in_order = not_ended.order_by(LoginSession.id).with_for_update(of=LoginSession)
+    ended = 0
     with transaction():
-        running = db.session.scalars(select(LoginSession).where(which, _is_live(now))).all()
-        query = update(LoginSession).where(which, LoginSession.ended_at.is_(None))
-        ids = set(db.session.scalars(query.values(ended_at=now).returning(LoginSession.id)))
-        ended = [session for session in running if session.id in ids]
-        for session in ended:
-            audit.record(
-                Event.SESSION_ENDED,
-                client,
-                user=session.user.public_id,
-                session=session.public_id,
-                reason=ending.value,
-                now=now,
-            )
-    return len(ended)
+        found = db.session.scalars(in_order.execution_options(populate_existing=True))
+        for session in found.all():
+            if session.is_running(now):
+                _record_end(session, ending, client, now)
+                ended += 1
+            session.ended_at = now
+    return ended
+
+
+def _record_end(session: LoginSession, ending: Ending, client: Client, now: datetime) -> None:
+    audit.record(
+        Event.SESSION_ENDED,
+        client,
+        user=session.user.public_id,
+        session=session.public_id,
+        reason=ending.value,
+        now=now,
+    )
 
 
 def _make_room(user: User, client: Client, now: datetime) -> None:
@@ -253,8 +263,8 @@ def _make_room(user: User, client: Client, now: datetime) -> None:
         end(session, Ending.TOO_MANY_SESSIONS, client, now)
 
 
-def _is_live(now: datetime) -> ColumnElement[bool]:
-    """`LoginSession.is_live` for the database, but for the user."""
+def _is_running(now: datetime) -> ColumnElement[bool]:
+    """`LoginSession.is_running` for the database."""
     return and_(
         LoginSession.ended_at.is_(None),
         LoginSession.last_seen_at > now - _limit("IDLE"),
