@@ -165,7 +165,8 @@ def test_nothing_is_kept_but_keys_metadata_and_files(answers: Answers) -> None:
     """Neither by the browser nor on the way."""
     for where, answer in answers.items():
         method, path = where.split(" ")
-        if path.startswith("/static/") or (path in CACHEABLE and method in ("GET", "HEAD")):
+        may_be_kept = path in {*CACHEABLE, "/foxtrot.js"} and method in ("GET", "HEAD")
+        if path.startswith("/static/") or may_be_kept:
             continue
         assert answer.headers["Cache-Control"] == "no-store", where
 
@@ -176,11 +177,26 @@ def test_keys_and_metadata_may_be_kept_for_five_minutes(answers: Answers, path: 
     assert answers[f"GET {path}"].headers["Cache-Control"] == "public, max-age=300"
 
 
-def test_files_are_asked_for_again_after_an_update(answers: Answers) -> None:
+@pytest.mark.parametrize("path", ["/static/style.css", "/foxtrot.js"])
+def test_files_are_asked_for_again_after_an_update(answers: Answers, path: str) -> None:
     """Kept, but not used unasked."""
-    headers = answers["GET /static/style.css"].headers
+    headers = answers[f"GET {path}"].headers
     assert headers["Cache-Control"] == "no-cache"
     assert "ETag" in headers
+
+
+def test_a_file_that_is_still_the_same_is_not_sent_again(client: FlaskClient) -> None:
+    """The tag is enough."""
+    headers = {"If-None-Match": get(client, "/foxtrot.js", buffered=True).headers["ETag"]}
+    again = get(client, "/foxtrot.js", headers=headers, buffered=True)
+    assert (again.status_code, again.get_data()) == (304, b"")
+
+
+def test_the_browser_client_is_a_module_for_pages_of_any_origin(client: FlaskClient) -> None:
+    """Browsers load modules of other origins only with their consent."""
+    answer = get(client, "/foxtrot.js", buffered=True)
+    assert answer.content_type == "text/javascript; charset=utf-8"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_what_is_personal_is_not_kept(client: FlaskClient, alice: str) -> None:

@@ -95,6 +95,15 @@ def docs() -> str:
     return render_template("docs.html")
 
 
+@blueprint.get("/foxtrot.js")
+@public
+def browser_client() -> Response:
+    """The module of docs/browser.md; pages of other origins may import it."""
+    response = current_app.send_static_file("foxtrot.js")
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
 def _cacheable(members: dict[str, Any]) -> Response:
     response = jsonify(members)
     response.headers["Cache-Control"] = CACHEABLE

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -71,12 +72,11 @@ class Site:
         assert answer.status == 303
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@contextmanager
+def running_site(folder: Path, **settings: str) -> Iterator[Site]:
     """The service, started with `flask run`; what it logs is read, or its pipe would fill."""
     port = free_port()
-    folder = tmp_path_factory.mktemp("site")
-    settings = {"FOXTROT_DATA_DIR": str(folder), "FOXTROT_PASSWORD_HASH": CHEAP_HASH}
+    settings |= {"FOXTROT_DATA_DIR": str(folder), "FOXTROT_PASSWORD_HASH": CHEAP_HASH}
     with serving(port=port, settings=settings) as process:
         assert process.stdout is not None
         reader = Thread(target=process.stdout.read)
@@ -84,6 +84,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(f"http://localhost:{port}", settings)
         process.terminate()
         reader.join()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The service with default settings."""
+    with running_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
