@@ -1,15 +1,22 @@
 // The panel "your token": gets an access token for this browser, shows what it
-// says, and calls the protected API with it. The token lives in this module's
-// memory and nowhere else.
+// says, and calls the protected API with it. The token lives in memory alone.
 
+import { Foxtrot } from "/foxtrot.js";
+
+const foxtrot = new Foxtrot({ services: [location.origin] });
 const panel = document.getElementById("token-panel");
 const part = (id) => document.getElementById(id);
-let token = null;
+let goesTo = "/login?next=/account";
 let clock = null;
 
 for (const hidden of document.querySelectorAll("[data-needs-script]")) hidden.hidden = false;
 part("fetch-token").addEventListener("click", () => attempt(fetchToken));
 part("call-api").addEventListener("click", () => attempt(callApi));
+part("sign-out").addEventListener("submit", signOut);
+foxtrot.addEventListener("change", () => {
+  if (!foxtrot.signedIn) location.assign(goesTo);
+  else if (!part("token-view").hidden) attempt(show);
+});
 
 async function attempt(action) {
   part("problem").hidden = true;
@@ -22,19 +29,12 @@ async function attempt(action) {
 }
 
 async function fetchToken() {
-  const response = await fetch(panel.dataset.token, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: "{}",
-  });
-  const body = await response.json();
-  if (response.status === 401) return location.assign("/login?next=/account");
-  if (!response.ok) throw new Error(body.detail);
-  token = body.access_token;
-  show(body.expires_in);
+  await foxtrot.token({ renew: true });
+  await show();
 }
 
-function show(lifetime) {
+async function show() {
+  const token = await foxtrot.token();
   const [header, claims] = token.split(".").slice(0, 2).map(decode);
   part("token-header").textContent = JSON.stringify(header, null, 2);
   part("token-claims").textContent = JSON.stringify(claims, null, 2);
@@ -44,23 +44,23 @@ function show(lifetime) {
   part("fetch-token").textContent = "Get a new token";
   part("fetch-token").classList.remove("primary");
   part("call-api").classList.add("primary");
-  const end = performance.now() + lifetime * 1000;
+  const lifetime = claims.exp - claims.iat;
   clearInterval(clock);
-  clock = setInterval(() => countDown(end, lifetime), 250);
-  countDown(end, lifetime);
+  clock = setInterval(() => countDown(lifetime), 250);
+  countDown(lifetime);
 }
 
-function countDown(end, lifetime) {
-  const left = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+function countDown(lifetime) {
+  const left = Math.ceil(foxtrot.expiresIn);
   const seconds = String(left % 60).padStart(2, "0");
   part("countdown").textContent = left ? `Expires in ${Math.floor(left / 60)}:${seconds}` : "Expired";
   part("life").value = left / lifetime;
-  if (!left) clearInterval(clock);
 }
 
 async function callApi() {
-  const response = await fetch(panel.dataset.api, { headers: { Authorization: `Bearer ${token}` } });
+  const response = await foxtrot.fetch(panel.dataset.api);
   const body = await response.text();
+  const token = await foxtrot.token();
   const short = `${token.slice(0, 16)}…${token.slice(-8)}`;
   part("request").textContent =
     `GET ${panel.dataset.api} HTTP/1.1\nHost: ${location.host}\nAuthorization: Bearer ${short}`;
@@ -68,6 +68,12 @@ async function callApi() {
   part("answer").textContent =
     `HTTP/1.1 ${response.status} ${response.statusText}\nContent-Type: ${type}\n\n${pretty(body)}`;
   part("call-view").hidden = false;
+}
+
+function signOut(event) {
+  event.preventDefault();
+  goesTo = "/login";
+  foxtrot.logout().catch(() => event.target.submit());
 }
 
 function decode(segment) {
