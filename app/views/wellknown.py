@@ -98,10 +98,8 @@ def docs() -> str:
 @blueprint.get("/foxtrot.js")
 @public
 def browser_client() -> Response:
-    """The module of docs/browser.md; pages of other origins may import it."""
-    response = current_app.send_static_file("foxtrot.js")
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    return response
+    """The module of docs/browser.md."""
+    return current_app.send_static_file("foxtrot.js")
 
 
 def _cacheable(members: dict[str, Any]) -> Response:

@@ -122,15 +122,19 @@ def test_scripts_find_nothing_stored(tabs: Tabs, alice: str) -> None:
     assert stored == []
 
 
-@pytest.mark.parametrize(
-    "service",
-    ["*", "notes.example.com", "https://notes.example.com/", "https://*.example.com", "ftp://a.b"],
-)
-def test_what_is_not_an_origin_is_no_service(tabs: Tabs, service: str) -> None:
+def test_what_is_not_an_origin_is_no_service(tabs: Tabs) -> None:
     """A mistake there would send the token astray, or nowhere."""
-    error = error_of(tabs.open(), f"new foxtrot.constructor({{ services: ['{service}'] }})")
-    assert error["name"] == "TypeError"
-    assert error["message"].startswith(f"{service} is not an origin")
+    page = tabs.open()
+    for service in (
+        "*",
+        "a.example",
+        "https://a.example/",
+        "https://*.example/x",
+        "ftp://a.example",
+    ):
+        error = error_of(page, f"new foxtrot.constructor({{ services: ['{service}'] }})")
+        assert error["name"] == "TypeError"
+        assert error["message"].startswith(f"{service} is not an origin")
 
 
 # Several tabs

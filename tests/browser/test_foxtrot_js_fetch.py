@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.conftest import Site
+from tests.browser.service import Service, running_service
 from tests.browser.tabs import Tabs, error_of, open_tabs, token
 from tests.chromium import needs_chromium
 
@@ -19,70 +16,6 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 
 INVALID_TOKEN = 'Bearer realm="notes", error="invalid_token"'
 NO_TOKEN = 'Bearer realm="notes"'
-
-
-class Service(ThreadingHTTPServer):
-    """A service that keeps what it receives; any page may call it."""
-
-    challenges: list[str]
-    elsewhere = ""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.received: list[dict[str, str]] = []
-        self.challenges = []
-
-    @property
-    def url(self) -> str:
-        """Its origin: for a browser the same site as the login service."""
-        return f"http://localhost:{self.server_port}"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    def do_OPTIONS(self) -> None:
-        self._answer(204)
-
-    def do_GET(self) -> None:
-        self._answer_and_keep()
-
-    def do_POST(self) -> None:
-        self._answer_and_keep()
-
-    def _answer_and_keep(self) -> None:
-        service = self.server
-        assert isinstance(service, Service)
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        service.received.append({**self.headers, "method": self.command, "body": body})
-        if service.elsewhere:
-            self._answer(307, Location=service.elsewhere)
-        elif service.challenges:
-            self._answer(401, **{"WWW-Authenticate": service.challenges.pop(0)})
-        else:
-            self._answer(200)
-
-    def _answer(self, status: int, **headers: str) -> None:
-        self.send_response(status)
-        self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "*"))
-        self.send_header("Access-Control-Allow-Credentials", "true")
-        self.send_header("Access-Control-Allow-Headers", "Authorization, Content-Type")
-        self.send_header("Access-Control-Expose-Headers", "WWW-Authenticate")
-        self.send_header("Content-Length", "0")
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
-
-
-@contextmanager
-def running_service() -> Iterator[Service]:
-    with Service() as service:
-        thread = Thread(target=service.serve_forever)
-        thread.start()
-        yield service
-        service.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -161,7 +94,7 @@ def test_an_unnamed_service_gets_nothing(page: Page, other: Service) -> None:
     assert error["name"] == "TypeError"
     assert other.url in error["message"]
     assert "`services`" in error["message"]
-    assert other.received == []
+    assert (other.received, other.preflights) == ([], 0)
 
 
 def test_by_default_no_service_is_named(tabs: Tabs, site: Site, alice: str) -> None:
@@ -180,7 +113,7 @@ def test_a_redirect_takes_the_token_nowhere(
     notes.elsewhere = f"{other.url}/take"
     page.evaluate(f"foxtrot.fetch('{notes.url}/notes', {init}).catch(() => {{}})")
     assert len(notes.received) == 1
-    assert other.received == []
+    assert (other.received, other.preflights) == ([], 0)
 
 
 def test_a_redirect_can_be_looked_at(page: Page, notes: Service, other: Service) -> None:
