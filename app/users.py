@@ -16,14 +16,14 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import audit, passwords
 from app.audit import Event
 from app.client import Client
-from app.db import Base, db, release, transaction, utcnow
+from app.db import Base, db, release, row_count, transaction, utcnow
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed, WrongPassword
 from app.ids import new_id
 
@@ -312,10 +312,9 @@ def _context_words(email: str) -> list[str]:
 def _renew_hash(user_id: int, stored: str, password: str) -> None:
     """Hash anew by the current parameters, unless the password changed meanwhile."""
     hashed = passwords.hash_password(password, _method())
+    unchanged = update(User).where(User.id == user_id, User.password_hash == stored)
     with transaction():
-        user = db.session.get(User, user_id)
-        if user is not None and user.password_hash == stored:
-            user.password_hash = hashed
+        row_count(unchanged.values(password_hash=hashed))
 
 
 def _method() -> str:
