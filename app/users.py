@@ -258,10 +258,12 @@ def delete(user: User, client: Client) -> None:
 
     One event stays, which says that this id was deleted.
     """
+    public_id = user.public_id
     with transaction():
-        audit.forget(user.public_id)
-        audit.record(Event.USER_DELETED, client, user=user.public_id)
         db.session.delete(user)
+        db.session.flush()  # waits for whatever still goes on in their sessions and writes events
+        audit.forget(public_id)
+        audit.record(Event.USER_DELETED, client, user=public_id)
 
 
 def password_advice(password: str, email: str = "") -> list[str]:
