@@ -17,7 +17,7 @@ from flask import current_app
 from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Integer, and_, select, update
 from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
 
-from app import audit
+from app import audit, users
 from app.audit import Event
 from app.client import Client
 from app.db import Base, db, row_count, transaction, utcnow
@@ -207,13 +207,19 @@ def end_others(
     session: LoginSession, ending: Ending, client: Client, now: datetime | None = None
 ) -> int:
     """End every session of a user but this one. Gives the number of those that were live."""
-    others = and_(LoginSession.user_id == session.user_id, LoginSession.id != session.id)
-    return _end(others, ending, client, now or utcnow())
+    user_id, this = session.user_id, session.id
+    others = and_(LoginSession.user_id == user_id, LoginSession.id != this)
+    with transaction():
+        users.lock(user_id)
+        return _end(others, ending, client, now or utcnow())
 
 
 def end_all(user: User, ending: Ending, client: Client, now: datetime | None = None) -> int:
     """End every session of a user. Gives the number of those that were live."""
-    return _end(LoginSession.user_id == user.id, ending, client, now or utcnow())
+    user_id = user.id
+    with transaction():
+        users.lock(user_id)
+        return _end(LoginSession.user_id == user_id, ending, client, now or utcnow())
 
 
 def end_everybodys(client: Client, now: datetime | None = None) -> int:
@@ -246,8 +252,8 @@ def _end(which: ColumnElement[bool], ending: Ending, client: Client, now: dateti
 
 
 def _make_room(user: User, client: Client, now: datetime) -> None:
-    """Hold the user's row, so that sign-ins at once count each other; end what is too much."""
-    db.session.execute(select(User.id).where(User.id == user.id).with_for_update())
+    """Let sign-ins at once count each other, and end what is too much."""
+    users.lock(user.id)
     most = current_app.config["FOXTROT_SESSIONS_PER_USER"]
     for session in live(user, now)[most - 1 :]:
         end(session, Ending.TOO_MANY_SESSIONS, client, now)

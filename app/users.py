@@ -166,6 +166,15 @@ def hold(proof: Proof) -> User:
     return user
 
 
+def lock(user_id: int) -> None:
+    """Inside a transaction, keep a row for oneself.
+
+    Whatever concerns many sessions of a user, or their links, locks the user first: so no two
+    of these wait for each other, each with what the other wants.
+    """
+    db.session.execute(select(User.id).where(User.id == user_id).with_for_update())
+
+
 def _prove(user: User | None, password: str) -> Proof | None:
     """Compare with the password of a user, or at the same cost with nobody's."""
     stored = user.password_hash if user else None
