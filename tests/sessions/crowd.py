@@ -52,8 +52,8 @@ def is_accepted(app: Flask, access_token: str) -> bool:
     return status == 200
 
 
-def unused_tokens(app: Flask) -> int:
-    """How many refresh tokens there are in the database that nobody has used."""
+def branches(app: Flask) -> list[int]:
+    """For each session with refresh tokens, the number of those that nobody has used."""
+    unused = func.count().filter(RefreshToken.used_at.is_(None))
     with app.app_context():
-        query = select(func.count()).where(RefreshToken.used_at.is_(None))
-        return db.session.scalar(query) or 0
+        return list(db.session.scalars(select(unused).group_by(RefreshToken.session_id)))
