@@ -168,7 +168,10 @@ def check_reset(secret: str, now: datetime | None = None) -> User:
 
     :raises NotFound: the link is not good.
     """
-    return db.session.get_one(User, links.check(links.RESET, secret, now))
+    user = db.session.get(User, links.check(links.RESET, secret, now))
+    if user is None:
+        raise NotFound  # deleted just now
+    return user
 
 
 def set_up(
@@ -199,8 +202,9 @@ def reset_password(secret: str, password: str, client: Client, now: datetime | N
     :raises ValidationFailed: the password is not acceptable; the link stays good.
     """
     user = check_reset(secret, now)
-    hashed = users.new_hash(password, user.email)
+    user_id, hashed = user.id, users.new_hash(password, user.email)
     with transaction():
+        users.lock(user_id)
         links.redeem(links.RESET, secret, now)
         users.adopt_hash(user, hashed, client, now)
         sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)

@@ -17,7 +17,7 @@ from flask import current_app
 from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Integer, and_, select, update
 from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
 
-from app import audit
+from app import audit, users
 from app.audit import Event
 from app.client import Client
 from app.db import Base, db, row_count, transaction, utcnow
@@ -192,13 +192,17 @@ def note_use(session: LoginSession, client: Client, now: datetime) -> None:
     session.address, session.user_agent = client.address, client.user_agent
 
 
-def note_shown(session: LoginSession, token_id: str) -> None:
-    """Write down that the access token of the newest refresh was shown here: it has arrived."""
+def note_shown(session: LoginSession, token_id: str) -> bool:
+    """Write down that the access token of the newest refresh was shown here: it has arrived.
+
+    Says whether there was something to write; then what was read of the session is old.
+    """
     if session.unseen_answer is None or session.unseen_answer != token_id:
-        return
+        return False
     still_unseen = and_(LoginSession.id == session.id, LoginSession.unseen_answer == token_id)
     with transaction():
         row_count(update(LoginSession).where(still_unseen).values(unseen_answer=None))
+    return True
 
 
 def end(session: LoginSession, ending: Ending, client: Client, now: datetime | None = None) -> int:
@@ -210,13 +214,19 @@ def end_others(
     session: LoginSession, ending: Ending, client: Client, now: datetime | None = None
 ) -> int:
     """End every session of a user but this one. Gives the number of those that were live."""
-    others = and_(LoginSession.user_id == session.user_id, LoginSession.id != session.id)
-    return _end(others, ending, client, now or utcnow())
+    user_id, this = session.user_id, session.id
+    others = and_(LoginSession.user_id == user_id, LoginSession.id != this)
+    with transaction():
+        users.lock(user_id)
+        return _end(others, ending, client, now or utcnow())
 
 
 def end_all(user: User, ending: Ending, client: Client, now: datetime | None = None) -> int:
     """End every session of a user. Gives the number of those that were live."""
-    return _end(LoginSession.user_id == user.id, ending, client, now or utcnow())
+    user_id = user.id
+    with transaction():
+        users.lock(user_id)
+        return _end(LoginSession.user_id == user_id, ending, client, now or utcnow())
 
 
 def end_everybodys(client: Client, now: datetime | None = None) -> int:
@@ -256,8 +266,8 @@ def _record_end(session: LoginSession, ending: Ending, client: Client, now: date
 
 
 def _make_room(user: User, client: Client, now: datetime) -> None:
-    """Hold the user's row, so that sign-ins at once count each other; end what is too much."""
-    db.session.execute(select(User.id).where(User.id == user.id).with_for_update())
+    """Let sign-ins at once count each other, and end what is too much."""
+    users.lock(user.id)
     most = current_app.config["FOXTROT_SESSIONS_PER_USER"]
     for session in live(user, now)[most - 1 :]:
         end(session, Ending.TOO_MANY_SESSIONS, client, now)

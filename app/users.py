@@ -16,14 +16,14 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import audit, passwords
 from app.audit import Event
 from app.client import Client
-from app.db import Base, db, release, transaction, utcnow
+from app.db import Base, db, release, row_count, transaction, utcnow
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed, WrongPassword
 from app.ids import new_id
 
@@ -159,11 +159,22 @@ def hold(proof: Proof) -> User:
 
     :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
     """
-    query = select(User).where(User.id == proof.user_id).with_for_update()
+    query = select(User).where(User.id == proof.user_id).with_for_update(key_share=True)
     user = db.session.scalar(query.execution_options(populate_existing=True))
     if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
         raise InvalidCredentials
     return user
+
+
+def lock(user_id: int) -> None:
+    """Inside a transaction, keep a row for oneself.
+
+    Whatever concerns many sessions of a user, or their links, locks the user first: so no two
+    of these wait for each other, each with what the other wants. New rows that only refer to
+    the user are not kept waiting (`FOR NO KEY UPDATE`).
+    """
+    query = select(User.id).where(User.id == user_id)
+    db.session.execute(query.with_for_update(key_share=True))
 
 
 def _prove(user: User | None, password: str) -> Proof | None:
@@ -258,10 +269,12 @@ def delete(user: User, client: Client) -> None:
 
     One event stays, which says that this id was deleted.
     """
+    public_id = user.public_id
     with transaction():
-        audit.forget(user.public_id)
-        audit.record(Event.USER_DELETED, client, user=user.public_id)
         db.session.delete(user)
+        db.session.flush()  # waits for whatever still goes on in their sessions and writes events
+        audit.forget(public_id)
+        audit.record(Event.USER_DELETED, client, user=public_id)
 
 
 def password_advice(password: str, email: str = "") -> list[str]:
@@ -312,10 +325,9 @@ def _context_words(email: str) -> list[str]:
 def _renew_hash(user_id: int, stored: str, password: str) -> None:
     """Hash anew by the current parameters, unless the password changed meanwhile."""
     hashed = passwords.hash_password(password, _method())
+    unchanged = update(User).where(User.id == user_id, User.password_hash == stored)
     with transaction():
-        user = db.session.get(User, user_id)
-        if user is not None and user.password_hash == stored:
-            user.password_hash = hashed
+        row_count(unchanged.values(password_hash=hashed))
 
 
 def _method() -> str:
