@@ -49,7 +49,9 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
         turn("one-time links")
         db.session.execute(
             update(OneTimeLink)
-            .where(OneTimeLink.purpose == purpose, OneTimeLink.user_id.is_(user_id))
+            .where(
+                OneTimeLink.purpose == purpose, OneTimeLink.user_id.is_not_distinct_from(user_id)
+            )
             .where(OneTimeLink.used_at.is_(None))
             .values(used_at=now)
         )

@@ -17,13 +17,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import inspect
 
+from app import login
 from app.db import Base, db
 from tests import postgresql
-from tests.conftest import MakeApp, on_postgresql
+from tests.conftest import MakeApp, find_user, on_postgresql
 from tests.processes import free_port, run, serving
 from tests.support import (
     ORIGIN,
     PASSWORD,
+    SOMEWHERE,
     access_token,
     bearer,
     get,
@@ -165,6 +167,19 @@ def test_a_person_signs_in_with_a_browser(client: FlaskClient, alice: str) -> No
     """The cookie leads to the account page."""
     assert submit(client, "/login", email=alice, password=PASSWORD).status_code == 303
     assert alice in get(client, "/account").get_data(as_text=True)
+
+
+@on_postgresql
+def test_a_person_chooses_a_new_password_by_a_reset_link(
+    app: Flask, client: FlaskClient, alice: str
+) -> None:
+    """An earlier link is worthless then."""
+    with app.app_context():
+        earlier, link = (login.reset_url(find_user(app, alice), SOMEWHERE) for _ in range(2))
+    new, earlier_token, token = "seven quiet herons at dusk", earlier[-43:], link[-43:]
+    assert submit(client, "/reset", token=earlier_token, password=new).status_code == 404
+    assert submit(client, "/reset", token=token, password=new).status_code == 303
+    assert log_in(client, alice, new).status_code == 200
 
 
 # NUL, which PostgreSQL cannot store
