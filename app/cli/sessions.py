@@ -21,7 +21,8 @@ group = AppGroup("sessions", help="Show and end login sessions.")
 @command
 def list_sessions(email: str | None, as_json: bool) -> None:
     """List the live sessions of everybody, or of the user EMAIL."""
-    rows = [_as_dict(session) for session in sessions.live(find_user(email) if email else None)]
+    user = None if email is None else find_user(email)
+    rows = [_as_dict(session) for session in sessions.live(user)]
     if as_json:
         click.echo(json.dumps({"sessions": rows}, indent=2))
         return

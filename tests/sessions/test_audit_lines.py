@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from flask.testing import FlaskClient
 from app import create_app, links, login, users
 from app.audit import AuditEvent
 from app.db import db, transaction
-from tests.conftest import dispose, find_user, on_both_databases
+from tests import processes
+from tests.conftest import add_user, dispose, find_user, on_both_databases
 from tests.sessions.conftest import (
     KEY,
     NEW_PASSWORD,
@@ -128,6 +130,15 @@ def test_no_name_breaks_out_of_its_line(
     [record] = [record for record in caplog.records if record.name == "foxtrot.audit"]
     assert re.fullmatch(r"[\x20-\x7e]{1,1000}", record.getMessage())
     assert record.levelname == "INFO"
+
+
+def test_a_process_writes_its_lines_to_standard_error(data_dir: Path, app: Flask) -> None:
+    """Bare JSON, one line each, for whatever collects logs; standard output stays clean."""
+    add_user(app, ALICE)
+    ended = processes.run("users", "disable", ALICE, settings=cheap_settings(data_dir))
+    [line] = ended.stderr.splitlines()
+    assert json.loads(line)["event"] == "user.disabled"
+    assert ended.stdout == f"{ALICE} is disabled and signed out everywhere.\n"
 
 
 @transaction()

@@ -92,6 +92,14 @@ def test_the_sessions_of_one_user_are_listed(
     assert [row["id"] for row in listed(runner, who)] == [hers.session_id]
 
 
+def test_an_empty_name_is_nobodys(runner: FlaskCliRunner, app: Flask, alice: str) -> None:
+    """A variable that is not set in a script must not show everybody's."""
+    sign_program_in(app, alice)
+    result = run(runner, "sessions", "list", "")
+    assert result.exit_code == 1
+    assert alice not in result.output
+
+
 def test_ended_sessions_are_not_listed(runner: FlaskCliRunner, app: Flask, alice: str) -> None:
     """Neither those that were ended nor those that ran out."""
     ended = sign_program_in(app, alice)

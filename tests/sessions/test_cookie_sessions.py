@@ -195,6 +195,14 @@ def test_a_refused_sign_in_leaves_who_is_in(app: Flask, alice: str, bob: str) ->
     assert is_alive(app, before)
 
 
+def test_a_refused_wish_leaves_who_is_in(app: Flask, alice: str, bob: str) -> None:
+    """The password was right, but no session began, so none ended."""
+    client = signed_in_browser(app, alice)
+    before = secret_of(client)
+    assert log_in_for_cookie(client, bob, scope="admin").status_code == 400
+    assert is_alive(app, before)
+
+
 def test_signing_out_ends_it_for_whoever_has_a_copy(app: Flask, alice: str) -> None:
     """Not only in the browser that forgets it."""
     client = signed_in_browser(app, alice)

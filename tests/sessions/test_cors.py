@@ -36,7 +36,11 @@ WITHOUT_COOKIE = [
     "DELETE /api/sessions",
     "DELETE /api/sessions/s_x",
 ]
-FOR_EVERYBODY = ["GET /.well-known/jwks.json", "GET /.well-known/oauth-authorization-server"]
+FOR_EVERYBODY = [
+    "GET /.well-known/jwks.json",
+    "GET /.well-known/oauth-authorization-server",
+    "GET /foxtrot.js",
+]
 CLOSED = [
     "POST /auth/register",
     "POST /auth/password-advice",
@@ -69,6 +73,7 @@ def call(client: FlaskClient, route: str, origin: str | None, **more: Any) -> Te
     headers = {**({} if origin is None else {"Origin": origin}), **more.pop("headers", {})}
     if method == "POST" and path.startswith(("/auth/", "/api/")):
         more.setdefault("json", {})
+    more["buffered"] = True  # a file is closed, too
     return client.open(path, method=method, headers=headers, base_url=LOGIN, **more)
 
 

@@ -174,6 +174,14 @@ def test_a_wish_does_not_tell_dead_tokens_apart(
     assert refusal(answer) == SESSION_ENDED
 
 
+def test_a_dead_token_is_told_as_every_401(client: FlaskClient) -> None:
+    """With the scheme by which one signs in, and kept by no cache."""
+    answer = refresh(client, "x" * 43)
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.content_type == "application/problem+json"
+
+
 # Bad input
 
 BAD_BODIES: list[tuple[Any, int]] = [
