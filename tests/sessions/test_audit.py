@@ -159,6 +159,17 @@ def test_each_request_has_an_id_of_its_own(client: FlaskClient) -> None:
     assert "mine" not in ids
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/x", 404), ("PUT", "/login", 405), ("POST", "/login", 403), ("POST", "/x" * 99, 404)],
+)
+def test_each_refusal_has_an_id(client: FlaskClient, method: str, path: str, status: int) -> None:
+    """Whatever it was that was refused."""
+    answer = client.open(path, method=method, base_url=ORIGIN)
+    assert answer.status_code == status
+    assert re.fullmatch(r"r_\w{26}", answer.headers["X-Request-ID"])
+
+
 def test_an_event_says_where_the_request_came_from(
     app: Flask, client: FlaskClient, alice: str
 ) -> None:

@@ -163,6 +163,15 @@ def test_ending_is_the_operators_doing(runner: FlaskCliRunner, app: Flask, alice
     assert (event.reason, event.device) == ("ended_by_operator", "Command line of the operator")
 
 
+def test_what_one_command_ended_hangs_together(
+    runner: FlaskCliRunner, app: Flask, alice: str
+) -> None:
+    """By one request id, as with a request."""
+    ids = [sign_program_in(app, alice).session_id for _ in range(3)]
+    told(runner, "sessions", "end", *ids)
+    assert len({event.request_id for event in all_events(app)[-3:]}) == 1
+
+
 # flask events
 
 

@@ -276,3 +276,12 @@ def test_a_cookie_that_is_not_used_dies(app: Flask, alice: str, days: float, ali
     with app.app_context():
         then = datetime.now(UTC) + timedelta(days=days)
         assert (sessions.by_secret(secret, SOMEWHERE, then) is not None) == alive
+
+
+def test_a_short_idle_limit_is_kept_alive_too(make_app: MakeApp, alice: str) -> None:
+    """Use is noted often enough for any limit."""
+    app = make_app(FOXTROT_SESSION_IDLE_LIMIT="1m", FOXTROT_SESSION_ABSOLUTE_LIMIT="1h")
+    secret = secret_of(signed_in_browser(app, alice))
+    with app.app_context():
+        uses = [datetime.now(UTC) + timedelta(seconds=second) for second in range(10, 600, 50)]
+        assert all(sessions.by_secret(secret, SOMEWHERE, use) for use in uses)

@@ -143,6 +143,14 @@ def test_a_replay_from_elsewhere_is_written_down(program: Program, client: Clien
     assert program.events() == ["refresh.replayed"]
 
 
+def test_a_replay_from_elsewhere_makes_nobody_known(program: Program) -> None:
+    """Who comes again is written down again: the session is used from where it was used."""
+    program.refresh(program.first.refresh, 60)
+    for at in (70, 75):
+        program.refresh(program.first.refresh, at, client=ELSEWHERE)
+    assert program.events() == ["refresh.replayed"] * 2
+
+
 def test_a_replay_may_be_narrower(program: Program) -> None:
     """Each tab wishes for itself."""
     program.refresh(program.first.refresh, 60, wish=Wish(["notes"]))

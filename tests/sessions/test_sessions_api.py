@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import add_user
 from tests.sessions.conftest import (
+    ELSEWHERE,
     NEW_PASSWORD,
     all_events,
     delete,
@@ -75,6 +76,15 @@ def test_the_device_is_in_plain_words(app: Flask, alice: str) -> None:
     token = access_token(client, alice)
     assert listed(client, token)[0]["device"] == "Firefox on Linux"
     assert "Gecko" not in get(client, "/api/sessions", token).text
+
+
+def test_a_refresh_moves_the_session_to_where_it_came_from(app: Flask, alice: str) -> None:
+    """Address and device are those of the last use."""
+    program = sign_program_in(app, alice)
+    program.refresh(program.first.refresh, 20, client=ELSEWHERE)
+    [row] = listed(app.test_client(), program.first.access)
+    assert (row["address"], row["device"]) == (ELSEWHERE.address, "Firefox on Linux")
+    assert row["last_seen_at"] > row["created_at"]
 
 
 def test_the_last_used_is_first(app: Flask, client: FlaskClient, alice: str) -> None:
