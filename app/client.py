@@ -47,11 +47,15 @@ _SYSTEMS: Final = (
 
 @dataclass(frozen=True)
 class Client:
-    """Who asks for something; `request_id` ties together what one request caused."""
+    """Who asks for something; `request_id` ties together what one request caused.
+
+    `is_operator` is for whoever types a command on the machine; no request can claim it.
+    """
 
     address: str
     user_agent: str
     request_id: str = field(default_factory=lambda: new_id("r"))
+    is_operator: bool = False
 
     def __post_init__(self) -> None:
         for name in ("address", "user_agent"):
@@ -60,7 +64,7 @@ class Client:
     @property
     def device(self) -> str:
         """The software and the system in plain words."""
-        return name_device(self.user_agent)
+        return COMMAND_LINE if self.is_operator else name_device(self.user_agent)
 
     def is_elsewhere(self, address: str, user_agent: str) -> bool:
         """Say whether another network or another device was there before."""
@@ -69,13 +73,11 @@ class Client:
 
 def operator() -> Client:
     """Whoever types a command on the machine itself."""
-    return Client("", COMMAND_LINE)
+    return Client("", "", is_operator=True)
 
 
 def name_device(user_agent: str) -> str:
     """Name software and system (`User-Agent`, RFC 9110 section 10.1.5) in plain words."""
-    if user_agent == COMMAND_LINE:
-        return COMMAND_LINE
     program = _first_named(_PROGRAMS, user_agent)
     system = _first_named(_SYSTEMS, user_agent)
     if program and system:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flask import current_app
@@ -33,11 +33,14 @@ def with_cookie(
     password: str,
     client: Client,
     wish: Wish | None = None,
+    *,
+    instead_of: LoginSession | None = None,
     now: datetime | None = None,
 ) -> SignIn:
     """Sign a browser in, by a cookie. Its session may do all that its user may.
 
     :param wish: what a first access token is wanted for, where one is wanted.
+    :param instead_of: the session that the browser had before; it ends.
     :raises InvalidCredentials: address and password are nobody's.
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
@@ -45,9 +48,10 @@ def with_cookie(
     if wish is not None:
         tokens.prepare()
     with transaction():
-        session, secret = sessions.start(users.hold(proof), client, with_secret=True, now=now)
-        access_token = None if wish is None else tokens.mint(session, wish, now=now)
-    return SignIn(session, secret=secret, access_token=access_token)
+        sign_in = _begin_with_cookie(users.hold(proof), client, instead_of, now)
+        if wish is None:
+            return sign_in
+        return replace(sign_in, access_token=tokens.mint(sign_in.session, wish, now=now))
 
 
 def with_tokens(
@@ -122,10 +126,15 @@ def register(email: str, password: str, client: Client, now: datetime | None = N
 
 
 def register_with_cookie(
-    email: str, password: str, client: Client, now: datetime | None = None
+    email: str,
+    password: str,
+    client: Client,
+    *,
+    instead_of: LoginSession | None = None,
+    now: datetime | None = None,
 ) -> SignIn:
     """Make an account as `register` does, and sign the browser in."""
-    return _begin_with_cookie(register(email, password, client, now), client, now)
+    return _begin_with_cookie(register(email, password, client, now), client, instead_of, now)
 
 
 def registration_is_open() -> bool:
@@ -175,7 +184,13 @@ def check_reset(secret: str, now: datetime | None = None) -> User:
 
 
 def set_up(
-    secret: str, email: str, password: str, client: Client, now: datetime | None = None
+    secret: str,
+    email: str,
+    password: str,
+    client: Client,
+    now: datetime | None = None,
+    *,
+    instead_of: LoginSession | None = None,
 ) -> SignIn:
     """Make the first administrator by a setup link, and sign the browser in.
 
@@ -192,7 +207,7 @@ def set_up(
         if users.any_admin():
             raise NotFound
         users.save(user, client)
-        return _begin_with_cookie(user, client, now)
+        return _begin_with_cookie(user, client, instead_of, now)
 
 
 def reset_password(secret: str, password: str, client: Client, now: datetime | None = None) -> None:
@@ -256,6 +271,8 @@ def end_everything(client: Client, now: datetime | None = None) -> int:
         return sessions.end_everybodys(client, now)
 
 
-def _begin_with_cookie(user: User, client: Client, now: datetime | None) -> SignIn:
-    session, secret = sessions.start(user, client, with_secret=True, now=now)
+def _begin_with_cookie(
+    user: User, client: Client, instead_of: LoginSession | None, now: datetime | None
+) -> SignIn:
+    session, secret = sessions.start(user, client, with_secret=True, instead_of=instead_of, now=now)
     return SignIn(session, secret=secret)

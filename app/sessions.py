@@ -115,12 +115,15 @@ def start(
     *,
     with_secret: bool,
     grant: Grant | None = None,
+    instead_of: LoginSession | None = None,
     now: datetime | None = None,
 ) -> tuple[LoginSession, str | None]:
     """Begin a session; with a secret for a cookie, or without one for a client with tokens.
 
     Where a user has more sessions than the setting permits, those end that were
     unused longest.
+
+    :param instead_of: the session that the same browser had before; it ends first.
     """
     now, grant = now or utcnow(), grant or Grant()
     secret = new_secret() if with_secret else None
@@ -138,6 +141,8 @@ def start(
         last_seen_at=now,
     )
     with transaction():
+        if instead_of is not None:
+            end(instead_of, Ending.SIGNED_IN_ANEW, client, now)
         _make_room(user, client, now)
         db.session.add(session)
         db.session.flush()

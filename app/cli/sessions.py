@@ -21,7 +21,8 @@ group = AppGroup("sessions", help="Show and end login sessions.")
 @command
 def list_sessions(email: str | None, as_json: bool) -> None:
     """List the live sessions of everybody, or of the user EMAIL."""
-    rows = [_as_dict(session) for session in sessions.live(find_user(email) if email else None)]
+    user = None if email is None else find_user(email)
+    rows = [_as_dict(session) for session in sessions.live(user)]
     if as_json:
         click.echo(json.dumps({"sessions": rows}, indent=2))
         return
@@ -44,12 +45,14 @@ def end_sessions(session_ids: tuple[str, ...], email: str | None, everything: bo
     """End sessions by their ids, all of a user, or everything."""
     if (bool(session_ids), bool(email), everything).count(True) != 1:
         raise click.UsageError("Give session ids, or --user EMAIL, or --everything.")
+    who = operator()
     if everything:
-        count = login.end_everything(operator())
+        count = login.end_everything(who)
     elif email:
-        count = sessions.end_all(find_user(email), Ending.ENDED_BY_OPERATOR, operator())
+        count = sessions.end_all(find_user(email), Ending.ENDED_BY_OPERATOR, who)
     else:
-        count = sum(_end(session) for session in [_find(name) for name in session_ids])
+        found = [_find(session_id) for session_id in session_ids]
+        count = sum(sessions.end(session, Ending.ENDED_BY_OPERATOR, who) for session in found)
     click.echo(f"Sessions ended: {count}")
 
 
@@ -61,10 +64,6 @@ def _find(public_id: str) -> LoginSession:
     if session is None:
         raise click.ClickException(f"There is no session {public_id!r}. See: flask sessions list")
     return session
-
-
-def _end(session: LoginSession) -> int:
-    return sessions.end(session, Ending.ENDED_BY_OPERATOR, operator())
 
 
 def _as_dict(session: LoginSession) -> dict[str, str]:

@@ -87,7 +87,7 @@ def _page(refusal: AppError | None = None) -> Response:
         session=current,
         sessions=sessions.live(current.user, now),
         events=events,
-        warning=_warning(events, now),
+        warning=_warning(current, now),
         done=request.args.get("done"),
         refusal=refusal,
         errors=_errors(refusal),
@@ -103,7 +103,7 @@ def _errors(refusal: AppError | None) -> dict[str, list[str]]:
     return refusal.errors if isinstance(refusal, ValidationFailed) else {}
 
 
-def _warning(events: list[AuditEvent], now: datetime) -> AuditEvent | None:
-    """The newest theft that the person should hear of."""
-    thefts = (event for event in events if event.name == Event.REFRESH_REUSED)
-    return next((event for event in thefts if now - event.at < WARN_FOR), None)
+def _warning(current: LoginSession, now: datetime) -> AuditEvent | None:
+    """The newest theft that the person should hear of, whatever happened since."""
+    thefts = audit.newest(1, user=current.user.public_id, name=Event.REFRESH_REUSED)
+    return next((theft for theft in thefts if now - theft.at < WARN_FOR), None)

@@ -83,8 +83,10 @@ def log_in(body: Login) -> TokenAnswer | Response:
 
 def _log_in_with_cookie(body: Login) -> Response:
     browser.require_permitted_origin()
-    wish = body.wish(for_issuer=browser.is_own_page())
-    sign_in = login.with_cookie(body.email, body.password, browser.client(), wish)
+    before, wish = browser.current_session(), body.wish(for_issuer=browser.is_own_page())
+    sign_in = login.with_cookie(
+        body.email, body.password, browser.client(), wish, instead_of=before
+    )
     answer = sign_in_answer(sign_in).model_dump(exclude_none=True)
     return browser.begin(jsonify(answer), sign_in)
 

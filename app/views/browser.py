@@ -44,8 +44,7 @@ def has_cookie() -> bool:
 
 
 def begin(response: R, sign_in: SignIn) -> R:
-    """Hand the browser its cookie; a session that it had before ends."""
-    _end_current(Ending.SIGNED_IN_ANEW)
+    """Hand the browser the cookie of the session that begins."""
     response.set_cookie(
         _cookie_name(),
         sign_in.secret or "",
@@ -61,7 +60,10 @@ def begin(response: R, sign_in: SignIn) -> R:
 
 def end(response: R) -> R:
     """End the session of this request's cookie, if there is one, and take the cookie away."""
-    _end_current(Ending.SIGNED_OUT)
+    session = current_session()
+    if session is not None:
+        sessions.end(session, Ending.SIGNED_OUT, client())
+    g.browser_session = None
     if has_cookie():  # another site's request carries none, and must not take ours away
         response.delete_cookie(
             _cookie_name(), secure=_is_https(), httponly=True, samesite="Lax", path="/"
@@ -145,13 +147,6 @@ def safe_next(target: str | None) -> str | None:
     except ValueError:
         return None
     return None if parts.scheme or parts.netloc else target
-
-
-def _end_current(ending: Ending) -> None:
-    session = current_session()
-    if session is not None:
-        sessions.end(session, ending, client())
-    g.browser_session = None
 
 
 def _is_own_origin(origin: str) -> bool:

@@ -16,8 +16,8 @@ from app.views import browser
 
 R = TypeVar("R", bound=Response)
 
-WITH_COOKIE: Final = frozenset({"auth.log_in", "auth.token", "auth.log_out"})
-WITHOUT_COOKIE: Final = frozenset({"auth.refresh"})
+WITH_COOKIE: Final = frozenset({"/auth/login", "/auth/token", "/auth/logout"})
+WITHOUT_COOKIE: Final = ("/auth/refresh", "/api/")
 FOR_EVERYBODY: Final = ("/.well-known/", "/status-lists/", "/foxtrot.js")
 
 REQUEST_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key"
@@ -26,12 +26,15 @@ PREFLIGHT_SECONDS: Final = 600
 
 
 def add_headers(response: R) -> R:
-    """Let the browser hand this answer to the page that asked, if that page may have it."""
+    """Let the browser hand this answer to the page that asked, if that page may have it.
+
+    The path decides, so that a front end also reads that there is no such route or method.
+    """
     if request.path.startswith(FOR_EVERYBODY):
         response.headers["Access-Control-Allow-Origin"] = "*"
         return response
-    with_cookie = request.endpoint in WITH_COOKIE
-    if not (with_cookie or request.endpoint in WITHOUT_COOKIE or request.blueprint == "api"):
+    with_cookie = request.path in WITH_COOKIE
+    if not (with_cookie or request.path.startswith(WITHOUT_COOKIE)):
         return response
     response.vary.add("Origin")
     if browser.is_listed_origin():

@@ -42,7 +42,9 @@ def log_in() -> Response:
 def log_in_submitted() -> Response:
     email, password = _field("email"), _field("password")
     try:
-        sign_in = login.with_cookie(email, password, browser.client())
+        sign_in = login.with_cookie(
+            email, password, browser.client(), instead_of=browser.current_session()
+        )
     except InvalidCredentials as refusal:
         return _page("login.html", refusal)
     return _welcome(sign_in)
@@ -59,7 +61,9 @@ def register() -> Response:
 def register_submitted() -> Response:
     email, password = _field("email"), _field("password")
     try:
-        sign_in = login.register_with_cookie(email, password, browser.client())
+        sign_in = login.register_with_cookie(
+            email, password, browser.client(), instead_of=browser.current_session()
+        )
     except (ValidationFailed, EmailTaken) as refusal:
         return _page("register.html", refusal)
     return _welcome(sign_in)
@@ -77,7 +81,9 @@ def set_up() -> Response:
 def set_up_submitted() -> Response:
     token, email, password = _field("token"), _field("email"), _field("password")
     try:
-        sign_in = login.set_up(token, email, password, browser.client())
+        sign_in = login.set_up(
+            token, email, password, browser.client(), instead_of=browser.current_session()
+        )
     except (ValidationFailed, EmailTaken) as refusal:
         return _page("setup.html", refusal)
     return _welcome(sign_in)
