@@ -12,9 +12,10 @@ import hashlib
 import hmac
 import json
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy import BigInteger, Index, Integer, delete, select
@@ -73,6 +74,9 @@ class AuditEvent(Base):
     typed_hash: Mapped[str | None]
 
 
+_COLUMNS: Final = tuple(AuditEvent.__table__.columns.keys())
+
+
 def record(
     event: Event,
     client: Client,
@@ -90,22 +94,21 @@ def record(
     :param reason: one word of ours that says more.
     :param typed: what was given as an address and is nobody's; its keyed hash is kept.
     """
-    row = AuditEvent(
-        at=now or utcnow(),
-        name=event.value,
-        user=user,
-        session=session,
-        address=client.address,
-        device=client.device,
-        request_id=client.request_id,
-        reason=reason,
-        typed_hash=None if typed is None else _keyed_hash(typed),
-    )
-    line = _line(row)
+    columns = {
+        "at": now or utcnow(),
+        "name": event.value,
+        "user": user,
+        "session": session,
+        "reason": reason,
+        "address": client.address,
+        "device": client.device,
+        "request_id": client.request_id,
+        "typed_hash": None if typed is None else _keyed_hash(typed),
+    }
     if event not in LOG_ONLY:
         with transaction():
-            db.session.add(row)
-    on_commit(lambda: _log.info(line))
+            db.session.add(AuditEvent(**columns))
+    on_commit(lambda: _log.info(json.dumps(_members(columns), ensure_ascii=True)))
 
 
 def of_user(user: str, limit: int) -> list[AuditEvent]:
@@ -131,22 +134,22 @@ def forget(user: str) -> None:
 
 def as_dict(event: AuditEvent) -> dict[str, str]:
     """An event for programs; what it does not have is left out."""
+    return _members({name: getattr(event, name) for name in _COLUMNS})
+
+
+def _members(columns: Mapping[str, Any]) -> dict[str, str]:
     members = {
-        "at": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "event": event.name,
-        "user": event.user,
-        "session": event.session,
-        "reason": event.reason,
-        "address": event.address or None,
-        "device": event.device,
-        "request_id": event.request_id,
-        "typed_hash": event.typed_hash,
+        "at": columns["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "event": columns["name"],
+        "user": columns["user"],
+        "session": columns["session"],
+        "reason": columns["reason"],
+        "address": columns["address"] or None,
+        "device": columns["device"],
+        "request_id": columns["request_id"],
+        "typed_hash": columns["typed_hash"],
     }
     return {name: value for name, value in members.items() if value is not None}
-
-
-def _line(event: AuditEvent) -> str:
-    return json.dumps(as_dict(event), ensure_ascii=True)
 
 
 def _keyed_hash(typed: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from app.ids import new_id
@@ -76,6 +77,7 @@ def operator() -> Client:
     return Client("", "", is_operator=True)
 
 
+@lru_cache(maxsize=1000)
 def name_device(user_agent: str) -> str:
     """Name software and system (`User-Agent`, RFC 9110 section 10.1.5) in plain words."""
     program = _first_named(_PROGRAMS, user_agent)
@@ -103,4 +105,5 @@ def _network(address: str) -> str:
 
 def _printable(text: str) -> str:
     """What a client says of itself, without what databases and terminals choke on."""
-    return "".join(character for character in text[:MAX_TEXT] if character.isprintable())
+    text = text[:MAX_TEXT]
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))

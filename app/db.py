@@ -24,6 +24,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     CursorResult,
+    Executable,
     MetaData,
     Update,
     event,
@@ -147,6 +148,15 @@ def on_commit(action: Callable[[], None]) -> None:
         session.info.setdefault("on_commit", []).append(action)
     else:
         action()
+
+
+def execute(statement: Executable, **values: Any) -> CursorResult[Any]:
+    """Carry out a statement of this module's caller that was built once, inside a transaction.
+
+    It goes past the ORM: what objects hold unwritten is not written before, and objects do
+    not learn of it. That takes a tenth of the time.
+    """
+    return db.session.connection().execute(statement, values)
 
 
 def row_count(change: Update) -> int:

@@ -6,13 +6,14 @@ import hashlib
 import secrets
 from typing import Final
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_ALPHABET: Final = b"0123456789abcdefghjkmnpqrstvwxyz"
+_OF_A_BYTE: Final = _ALPHABET * 8
 _CHARACTERS: Final = 26
 
 
 def new_id(prefix: str) -> str:
     """A public, stable name such as `u_…`: 130 random bits, never given twice."""
-    return f"{prefix}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_CHARACTERS))
+    return f"{prefix}_{secrets.token_bytes(_CHARACTERS).translate(_OF_A_BYTE).decode()}"
 
 
 def new_secret() -> str:

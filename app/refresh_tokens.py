@@ -24,13 +24,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import ForeignKey, Index, LargeBinary, insert, select, update
+from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import audit, sessions
 from app.audit import Event
 from app.client import Client
-from app.db import Base, db, row_count
+from app.db import Base, db, execute
 from app.errors import AppError, NotSignedIn, TooManyAttempts
 from app.ids import digest, new_secret
 from app.secret_key import SecretKey
@@ -69,6 +69,37 @@ class RefreshToken(Base):
     )
 
 
+# Built once, because building a statement takes longer than carrying it out.
+
+_SESSION_OF: Final = (
+    select(LoginSession)
+    .join(RefreshToken, RefreshToken.session_id == LoginSession.id)
+    .where(RefreshToken.hash == bindparam("token"))
+)
+_HOLD_SESSION: Final = _SESSION_OF.with_for_update(of=LoginSession).execution_options(
+    populate_existing=True
+)
+_ROW: Final = (
+    select(RefreshToken)
+    .where(RefreshToken.hash == bindparam("token"))
+    .execution_options(populate_existing=True)
+)
+_INSERT: Final = insert(RefreshToken)
+_CLAIM: Final = update(RefreshToken).where(
+    RefreshToken.hash == bindparam("token"), RefreshToken.used_at.is_(None)
+)
+_ERASE_NONCES: Final = (
+    update(RefreshToken)
+    .where(
+        RefreshToken.session_id == bindparam("session"),
+        RefreshToken.nonce.is_not(None),
+        RefreshToken.used_at < bindparam("over"),
+        RefreshToken.hash != bindparam("kept"),
+    )
+    .values(nonce=None)
+)
+
+
 @dataclass(frozen=True)
 class Successor:
     """The next token of a session."""
@@ -86,8 +117,7 @@ def begin(session: LoginSession) -> str:
 
 def session_of(text: str) -> LoginSession | None:
     """Find the session of a token, used or not, live or not."""
-    query = select(LoginSession).join(RefreshToken, RefreshToken.session_id == LoginSession.id)
-    return db.session.scalar(query.where(RefreshToken.hash == digest(text)))
+    return db.session.scalar(_SESSION_OF, {"token": digest(text)})
 
 
 def exchange(
@@ -109,31 +139,28 @@ def exchange(
     successor = _successor(text, nonce)
     _insert(successor, session)
     _erase_nonces(session, text, now)
-    sessions.note_use(session, client, now)
-    session.unseen_answer = answer
+    sessions.note_refresh(session, client, answer, now)
     _record(Event.REFRESH_SUCCEEDED, session, client, now)
     return Successor(session, successor)
 
 
 def _hold_session(text: str) -> LoginSession | None:
     """Lock the session of a token, before anything else is locked."""
-    query = select(LoginSession).join(RefreshToken, RefreshToken.session_id == LoginSession.id)
-    query = query.where(RefreshToken.hash == digest(text)).with_for_update(of=LoginSession)
-    return db.session.scalar(query.execution_options(populate_existing=True))
+    return db.session.scalar(_HOLD_SESSION, {"token": digest(text)})
 
 
 def _claim(text: str, nonce: bytes, retry_key: str | None, now: datetime) -> bool:
     """Use a token up; of many at once one wins."""
-    unused = update(RefreshToken).where(
-        RefreshToken.hash == digest(text), RefreshToken.used_at.is_(None)
-    )
-    claim = unused.values(
+    retry_hash = None if retry_key is None else _retry_hash(text, retry_key)
+    claimed = execute(
+        _CLAIM,
+        token=digest(text),
         used_at=now,
         nonce=nonce,
         key_id=_key_id(),
-        retry_hash=None if retry_key is None else _retry_hash(text, retry_key),
+        retry_hash=retry_hash,
     )
-    return row_count(claim) == 1
+    return claimed.rowcount == 1
 
 
 def _judge_replay(
@@ -198,23 +225,15 @@ def _late_successor(
 
 def _erase_nonces(session: LoginSession, claimed: str, now: datetime) -> None:
     """Forget how to make successors that have been used themselves and nobody may ask for again."""
-    over = update(RefreshToken).where(
-        RefreshToken.session_id == session.id,
-        RefreshToken.nonce.is_not(None),
-        RefreshToken.used_at < now - WINDOW,
-        RefreshToken.hash != digest(claimed),
-    )
-    row_count(over.values(nonce=None))
+    execute(_ERASE_NONCES, session=session.id, over=now - WINDOW, kept=digest(claimed))
 
 
 def _insert(text: str, session: LoginSession) -> None:
-    row = {"hash": digest(text), "session_id": session.id, "retries": 0}
-    db.session.execute(insert(RefreshToken).values(row))
+    execute(_INSERT, hash=digest(text), session_id=session.id)
 
 
 def _row(text: str) -> RefreshToken | None:
-    query = select(RefreshToken).where(RefreshToken.hash == digest(text))
-    return db.session.scalar(query.execution_options(populate_existing=True))
+    return db.session.scalar(_ROW, {"token": digest(text)})
 
 
 def _successor(text: str, nonce: bytes) -> str:

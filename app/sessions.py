@@ -14,13 +14,23 @@ from enum import StrEnum
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Integer, and_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Integer,
+    and_,
+    bindparam,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app import audit, users
 from app.audit import Event
 from app.client import Client
-from app.db import Base, db, row_count, transaction, utcnow
+from app.db import Base, db, execute, row_count, transaction, utcnow
 from app.ids import digest, new_id, new_secret
 from app.users import User
 
@@ -109,6 +119,9 @@ class LoginSession(Base):
         )
 
 
+_NOTE_REFRESH: Final = update(LoginSession).where(LoginSession.id == bindparam("session"))
+
+
 def start(
     user: User,
     client: Client,
@@ -195,6 +208,19 @@ def note_use(session: LoginSession, client: Client, now: datetime) -> None:
     """Inside a transaction, write down that a session was used, and from where."""
     session.last_seen_at = max(now, session.last_seen_at)
     session.address, session.user_agent = client.address, client.user_agent
+
+
+def note_refresh(session: LoginSession, client: Client, answer: str, now: datetime) -> None:
+    """Inside a transaction, write down that a session went on, by an answer not yet seen."""
+    noted = {
+        "last_seen_at": max(now, session.last_seen_at),
+        "address": client.address,
+        "user_agent": client.user_agent,
+        "unseen_answer": answer,
+    }
+    execute(_NOTE_REFRESH, session=session.id, **noted)
+    for name, value in noted.items():
+        set_committed_value(session, name, value)
 
 
 def note_shown(session: LoginSession, token_id: str) -> bool:
