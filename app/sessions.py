@@ -25,7 +25,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
-from sqlalchemy.orm.attributes import set_committed_value
 
 from app import audit, users
 from app.audit import Event
@@ -211,16 +210,18 @@ def note_use(session: LoginSession, client: Client, now: datetime) -> None:
 
 
 def note_refresh(session: LoginSession, client: Client, answer: str, now: datetime) -> None:
-    """Inside a transaction, write down that a session went on, by an answer not yet seen."""
-    noted = {
-        "last_seen_at": max(now, session.last_seen_at),
-        "address": client.address,
-        "user_agent": client.user_agent,
-        "unseen_answer": answer,
-    }
-    execute(_NOTE_REFRESH, session=session.id, **noted)
-    for name, value in noted.items():
-        set_committed_value(session, name, value)
+    """Inside a transaction, write down that a session went on, by an answer not yet seen.
+
+    The object learns of it at the end of the transaction.
+    """
+    execute(
+        _NOTE_REFRESH,
+        session=session.id,
+        last_seen_at=max(now, session.last_seen_at),
+        address=client.address,
+        user_agent=client.user_agent,
+        unseen_answer=answer,
+    )
 
 
 def note_shown(session: LoginSession, token_id: str) -> bool:
