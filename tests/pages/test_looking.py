@@ -33,7 +33,8 @@ def test_looking_changes_nothing(
         path = re.sub(r"<[^>]+>", "x", rule.rule)
         for token in tokens:
             fields = {"token": token, "email": "eve@example.com", "password": PASSWORD}
-            client.open(f"{path}?{urlencode(fields)}", method=method, base_url=ORIGIN)
+            url = f"{path}?{urlencode(fields)}"
+            client.open(url, method=method, base_url=ORIGIN, buffered=True)  # closes files, too
     assert contents(data_dir) == before
 
 
