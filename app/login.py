@@ -168,7 +168,10 @@ def check_reset(secret: str, now: datetime | None = None) -> User:
 
     :raises NotFound: the link is not good.
     """
-    return db.session.get_one(User, links.check(links.RESET, secret, now))
+    user = db.session.get(User, links.check(links.RESET, secret, now))
+    if user is None:
+        raise NotFound  # deleted just now
+    return user
 
 
 def set_up(
