@@ -189,13 +189,17 @@ def note_use(session: LoginSession, client: Client, now: datetime) -> None:
     session.address, session.user_agent = client.address, client.user_agent
 
 
-def note_shown(session: LoginSession, token_id: str) -> None:
-    """Write down that the access token of the newest refresh was shown here: it has arrived."""
+def note_shown(session: LoginSession, token_id: str) -> bool:
+    """Write down that the access token of the newest refresh was shown here: it has arrived.
+
+    Says whether there was something to write; then what was read of the session is old.
+    """
     if session.unseen_answer is None or session.unseen_answer != token_id:
-        return
+        return False
     still_unseen = and_(LoginSession.id == session.id, LoginSession.unseen_answer == token_id)
     with transaction():
         row_count(update(LoginSession).where(still_unseen).values(unseen_answer=None))
+    return True
 
 
 def end(session: LoginSession, ending: Ending, client: Client, now: datetime | None = None) -> int:

@@ -88,12 +88,15 @@ class _LiveSessions:
     """Tells `bearer` whether the session behind a token has ended, by the database."""
 
     def ended(self, token: Token) -> bool:
-        sid = token.session_id
-        session = sessions.by_public_id(sid, token.subject) if sid is not None else None
-        if session is not None:
-            sessions.note_shown(session, str(token.claims["jti"]))
+        session = self._find(token)
+        if session is not None and sessions.note_shown(session, str(token.claims["jti"])):
+            session = self._find(token)
         g.token_session = session
         return session is None
+
+    def _find(self, token: Token) -> LoginSession | None:
+        sid = token.session_id
+        return None if sid is None else sessions.by_public_id(sid, token.subject)
 
 
 def _effective_scopes(token: Token) -> frozenset[str]:
