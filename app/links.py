@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, ForeignKey, Row, and_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app import users
 from app.db import Base, db, transaction, turn, utcnow
 from app.errors import NotFound
 from app.ids import digest, new_secret
@@ -47,6 +48,8 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
     user_id = user.id if user else None
     with transaction():
         turn("one-time links")
+        if user_id is not None:
+            users.lock(user_id)
         db.session.execute(
             update(OneTimeLink)
             .where(

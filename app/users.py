@@ -159,7 +159,7 @@ def hold(proof: Proof) -> User:
 
     :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
     """
-    query = select(User).where(User.id == proof.user_id).with_for_update()
+    query = select(User).where(User.id == proof.user_id).with_for_update(key_share=True)
     user = db.session.scalar(query.execution_options(populate_existing=True))
     if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
         raise InvalidCredentials
@@ -170,9 +170,11 @@ def lock(user_id: int) -> None:
     """Inside a transaction, keep a row for oneself.
 
     Whatever concerns many sessions of a user, or their links, locks the user first: so no two
-    of these wait for each other, each with what the other wants.
+    of these wait for each other, each with what the other wants. New rows that only refer to
+    the user are not kept waiting (`FOR NO KEY UPDATE`).
     """
-    db.session.execute(select(User.id).where(User.id == user_id).with_for_update())
+    query = select(User.id).where(User.id == user_id)
+    db.session.execute(query.with_for_update(key_share=True))
 
 
 def _prove(user: User | None, password: str) -> Proof | None:

@@ -11,13 +11,14 @@ import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from app import audit, links, login, sessions, users
 from app.db import db
 from app.errors import InvalidCredentials, NotFound
 from app.sessions import Ending
 from tests.conftest import MakeApp, add_user, find_user, on_postgresql
-from tests.sessions.crowd import PATIENCE, refresh, sign_in
+from tests.sessions.crowd import PATIENCE, is_accepted, refresh, sign_in
 from tests.support import PASSWORD, SOMEWHERE, claims_of, log_in
 
 pytestmark = on_postgresql
@@ -114,6 +115,44 @@ def test_a_reset_link_and_the_end_of_its_user_do_not_block_each_other(
     delete.result(PATIENCE)
     with pytest.raises(NotFound):
         reset.result(PATIENCE)
+
+
+def test_a_new_reset_link_and_the_end_of_its_user_do_not_block_each_other(
+    app: Flask, alice: str, actors: Actors, postgresql_url: str
+) -> None:
+    """It makes an earlier link worthless, which the deletion wants to remove."""
+    with app.app_context():
+        login.reset_url(find_user(app, alice), SOMEWHERE)
+    with held(postgresql_url, "SELECT 1 FROM users"):
+        delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
+        make = actors.begin(lambda: login.reset_url(find_user(app, alice), SOMEWHERE))
+    delete.result(PATIENCE)
+    assert isinstance(make.exception(PATIENCE), IntegrityError)  # of nobody
+
+
+def test_a_new_reset_link_and_the_use_of_an_old_one_do_not_block_each_other(
+    app: Flask, alice: str, actors: Actors, postgresql_url: str
+) -> None:
+    """Whoever comes first wins."""
+    with app.app_context():
+        secret = links.make(links.RESET, find_user(app, alice))
+    with held(postgresql_url, "SELECT 1 FROM users"):
+        reset = actors.begin(lambda: login.reset_password(secret, NEW_PASSWORD, SOMEWHERE))
+        make = actors.begin(lambda: login.reset_url(find_user(app, alice), SOMEWHERE))
+    reset.result(PATIENCE)
+    assert make.result(PATIENCE)
+
+
+def test_an_access_token_of_a_user_who_is_deleted_meanwhile_is_refused(
+    app: Flask, alice: str, actors: Actors, postgresql_url: str
+) -> None:
+    """It is the first after a refresh, which is written down; the service does not fail over it."""
+    tokens = refresh(app, sign_in(app, alice)["refresh_token"]).get_json()
+    with held(postgresql_url, "SELECT 1 FROM login_sessions"):
+        delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
+        shown = actors.begin(lambda: is_accepted(app, tokens["access_token"]))
+    delete.result(PATIENCE)
+    assert shown.result(PATIENCE) is False
 
 
 def test_a_deleted_user_leaves_no_event_of_a_refresh_that_was_under_way(
