@@ -25,6 +25,7 @@ from tests.sessions.crowd import PATIENCE
 from tests.support import PASSWORD, bearer
 
 NO_ANSWER = 0
+LOST = 0.1
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,15 @@ class Program:
     ) -> Answer:
         """Send the same request until there is an answer that says neither 429 nor 503.
 
+        Now and then an answer is lost on the way, besides those that the test destroys.
+
         :param while_true: says before each further try whether it makes sense still.
         """
         deadline = time.monotonic() + 2 * PATIENCE
         while time.monotonic() < deadline:
             answer = call(f"{self.url}{path}", body, **(headers or {}))
+            if random.random() < LOST:
+                answer = Answer(NO_ANSWER)
             self.seen[answer.status] += 1
             if answer.status not in (NO_ANSWER, 429, 503):
                 return answer
