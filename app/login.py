@@ -221,7 +221,7 @@ def reset_password(secret: str, password: str, client: Client, now: datetime | N
     with transaction():
         users.lock(user_id)
         links.redeem(links.RESET, secret, now)
-        users.adopt_hash(user, hashed, client, now)
+        _adopt_password(user, hashed, client, now)
         sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
 
 
@@ -232,7 +232,8 @@ def set_password(user: User, password: str, client: Client, now: datetime | None
     """
     hashed = users.new_hash(password, user.email)
     with transaction():
-        users.adopt_hash(user, hashed, client, now)
+        users.lock(user.id)
+        _adopt_password(user, hashed, client, now)
         sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
 
 
@@ -253,7 +254,7 @@ def change_password(
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
         user = users.hold(proof)
-        users.adopt_hash(user, hashed, client, now)
+        _adopt_password(user, hashed, client, now)
         sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
 
 
@@ -276,3 +277,9 @@ def _begin_with_cookie(
 ) -> SignIn:
     session, secret = sessions.start(user, client, with_secret=True, instead_of=instead_of, now=now)
     return SignIn(session, secret=secret)
+
+
+def _adopt_password(user: User, hashed: str, client: Client, now: datetime | None) -> None:
+    """Give a user a new password; a link that was made to choose one is done with."""
+    links.void(links.RESET, user.id, now)
+    users.adopt_hash(user, hashed, client, now)

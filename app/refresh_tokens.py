@@ -8,9 +8,10 @@ be given it from the database alone.
 Accidents are forgiven. Two tabs, a reply that got lost, a client that tries again:
 for `WINDOW` after its first use a token is answered with the newest successor that
 nobody has used yet. A client that was cut off for longer may come back with the
-`Idempotency-Key` of its first try. Anything else can only be a second holder of the
-token: the session ends. Whether a session is live is read from its own row, which
-is locked first, so that no refresh outlives the end of its session.
+`Idempotency-Key` of its first try, which opens the window once more. Anything else
+can only be a second holder of the token: the session ends. Whether a session is live
+is read from its own row, which is locked first, so that no refresh outlives the end
+of its session.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ NONCE_BYTES: Final = 32
 
 
 class RefreshToken(Base):
-    """A token that was handed out. `nonce` makes its successor, and goes when nobody may ask."""
+    """A token that was handed out. `nonce` makes its successor, and goes when nobody may ask.
+
+    `used_at` is its first use; `answered_at` the last time that its client was answered, then or
+    by a late retry: from there the window counts.
+    """
 
     __tablename__ = "refresh_tokens"
 
@@ -54,6 +59,7 @@ class RefreshToken(Base):
         ForeignKey("login_sessions.id", ondelete="CASCADE"), index=True
     )
     used_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
     nonce: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_id: Mapped[str | None]
     retry_hash: Mapped[str | None]
@@ -93,7 +99,7 @@ _ERASE_NONCES: Final = (
     .where(
         RefreshToken.session_id == bindparam("session"),
         RefreshToken.nonce.is_not(None),
-        RefreshToken.used_at < bindparam("over"),
+        RefreshToken.answered_at < bindparam("over"),
         RefreshToken.hash != bindparam("kept"),
     )
     .values(nonce=None)
@@ -156,6 +162,7 @@ def _claim(text: str, nonce: bytes, retry_key: str | None, now: datetime) -> boo
         _CLAIM,
         token=digest(text),
         used_at=now,
+        answered_at=now,
         nonce=nonce,
         key_id=_key_id(),
         retry_hash=retry_hash,
@@ -168,22 +175,22 @@ def _judge_replay(
 ) -> Successor | AppError:
     """A token that was used before: an accident, a late retry, or a thief."""
     token = _row(text)
-    age = max(now - token.used_at, timedelta(0)) if token and token.used_at else None
-    if token is None or age is None:
+    if token is None or token.used_at is None or token.answered_at is None:
         return NotSignedIn()
-    if age <= WINDOW:
+    if now - token.answered_at <= WINDOW:
         newest = _newest_unused(text, token)
         if newest is None:
             return TooManyAttempts()
         if client.is_elsewhere(session.address, session.user_agent):
             _record(Event.REFRESH_REPLAYED, session, client, now)
         return Successor(session, newest)
+    age = now - token.used_at
     successor = _late_successor(text, token, session, retry_key, age)
     if successor is None:
         _record(Event.REFRESH_REUSED, session, client, now)
         sessions.end(session, Ending.REFRESH_REUSED, client, now)
         return NotSignedIn()
-    token.retries += 1
+    token.retries, token.answered_at = token.retries + 1, now
     _record(Event.REFRESH_RETRIED, session, client, now)
     return Successor(session, successor)
 
