@@ -175,17 +175,33 @@ def _judge_replay(
         newest = _newest_unused(text, token)
         if newest is None:
             return TooManyAttempts()
-        if client.is_elsewhere(session.address, session.user_agent):
-            _record(Event.REFRESH_REPLAYED, session, client, now)
-        return Successor(session, newest)
-    successor = _late_successor(text, token, session, retry_key, age)
-    if successor is None:
+        return _replay(newest, session, client, now)
+    successor = _late_successor(text, token, session, retry_key)
+    if successor is not None and _returned_just_now(token, session, now):
+        return _replay(successor, session, client, now)
+    if successor is None or age >= RETRY_LIMIT or token.retries >= MAX_RETRIES:
         _record(Event.REFRESH_REUSED, session, client, now)
         sessions.end(session, Ending.REFRESH_REUSED, client, now)
         return NotSignedIn()
     token.retries += 1
+    sessions.note_use(session, client, now)
     _record(Event.REFRESH_RETRIED, session, client, now)
     return Successor(session, successor)
+
+
+def _replay(successor: str, session: LoginSession, client: Client, now: datetime) -> Successor:
+    """Answer with the same once more; it is an event where another one seems to ask."""
+    if client.is_elsewhere(session.address, session.user_agent):
+        _record(Event.REFRESH_REPLAYED, session, client, now)
+    return Successor(session, successor)
+
+
+def _returned_just_now(token: RefreshToken, session: LoginSession, now: datetime) -> bool:
+    """Say whether this follows a late retry as another tab of the same client does.
+
+    While the successor is unused, that retry was the last use of the session.
+    """
+    return token.retries > 0 and now - session.last_seen_at <= WINDOW
 
 
 def _newest_unused(text: str, token: RefreshToken) -> str | None:
@@ -207,14 +223,13 @@ def _newest_unused(text: str, token: RefreshToken) -> str | None:
 
 
 def _late_successor(
-    text: str, token: RefreshToken, session: LoginSession, retry_key: str | None, age: timedelta
+    text: str, token: RefreshToken, session: LoginSession, retry_key: str | None
 ) -> str | None:
     """The successor, if this is the client of the first use, whom the answer never reached."""
     if retry_key is None or token.retry_hash is None or token.nonce is None:
         return None
     is_same_client = hmac.compare_digest(token.retry_hash, _retry_hash(text, retry_key))
-    may_retry = age < RETRY_LIMIT and token.retries < MAX_RETRIES
-    if not is_same_client or not may_retry or session.unseen_answer is None:
+    if not is_same_client or session.unseen_answer is None:
         return None
     if token.key_id != _key_id():
         return None

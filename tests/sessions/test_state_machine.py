@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, TypeVar
@@ -286,10 +287,12 @@ class Sessions(RuleBasedStateMachine):
         if session is None:
             return
         token = session.tokens[max(0, len(session.tokens) - 1 - older)]
-        events, retries = list(self.model.events), token.retries
+        events, had = list(self.model.events), replace(token)
+        used = session.last_used
         expected = outcome(lambda: self.model.refresh(session, token, key, session.place, self.now))
         if expected not in ("NotSignedIn", "TooManyAttempts"):
-            self.model.events, token.retries = events, retries
+            self.model.events, session.last_used = events, used
+            token.retries, token.returned_at = had.retries, had.returned_at
             expected = "InvalidTarget"
         wish = Wish(audience=["unknown"])
         client = self.client(session.place)
