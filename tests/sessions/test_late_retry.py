@@ -123,6 +123,37 @@ def test_replays_within_the_window_are_no_retries(program: Program) -> None:
     assert [late(program, hour * HOUR).refresh for hour in (1, 2, 3)] == [lost.refresh] * 3
 
 
+def test_tabs_that_come_back_together_are_one_return(program: Program) -> None:
+    """However many wake after the same tunnel; what one of them has a right to, all have."""
+    lost = lose_answer(program)
+    tabs = [late(program, HOUR + seconds).refresh for seconds in (0, 0, 0.1, 1, 10, 20)]
+    assert tabs == [lost.refresh] * 6
+    assert program.events() == ["refresh.retried"]
+
+
+def test_tabs_that_come_back_later_are_further_returns(program: Program) -> None:
+    """More than twenty seconds after the one that was counted, not after each other."""
+    lose_answer(program)
+    for seconds in (0, 19, 21, 40, 42):
+        late(program, HOUR + seconds)
+    assert program.events() == ["refresh.retried"] * 3
+    assert is_theft(program, HOUR + 63)
+
+
+def test_tabs_that_come_back_together_may_do_so_as_the_day_ends(program: Program) -> None:
+    """The first of them was in time."""
+    lost = lose_answer(program)
+    late(program, DAY - 1)
+    assert late(program, DAY + 1).refresh == lost.refresh
+
+
+def test_without_the_key_nobody_belongs_to_a_return(program: Program) -> None:
+    """A second after the client."""
+    lose_answer(program)
+    late(program)
+    assert program.refusal(program.first.refresh, HOUR + 1) == "session_ended"
+
+
 def test_each_token_has_retries_of_its_own(program: Program) -> None:
     """A long day of bad lines logs nobody out."""
     token = program.first.refresh
@@ -157,6 +188,13 @@ def test_a_tab_that_comes_back_after_another_went_on_is_let_in(program: Program)
     newest = program.refresh(lost.refresh, HOUR + 5).refresh
     assert late(program, HOUR + 20).refresh == newest
     assert is_theft(program, at=HOUR + 20.000001)
+
+
+def test_the_window_of_a_late_retry_is_for_its_key(program: Program) -> None:
+    """Whoever copied the token alone is found out there, too."""
+    lose_answer(program)
+    late(program, HOUR)
+    assert is_theft(program, at=HOUR + 1, key=OTHER_KEY)
 
 
 # What is kept for it
