@@ -138,9 +138,8 @@ def choose_grant(user: User, wish: Wish) -> Grant:
     everything = Grant()
     audiences = _choose_audience(everything, wish)
     scopes = _choose_scopes(user, everything, audiences, wish.scope)
-    return Grant(
-        None if wish.audience is None else audiences, None if wish.scope is None else scopes
-    )
+    is_for_all = wish.audience is None and wish.for_issuer
+    return Grant(None if is_for_all else audiences, None if wish.scope is None else scopes)
 
 
 def effective_scopes(token: Token, user: User) -> frozenset[str]:
