@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from flask import Blueprint
@@ -51,9 +52,10 @@ def change_password(body: PasswordChange) -> None:
 @bearer.required()
 @operation("The live sessions of the token's user, last used first", answer=SessionsAnswer)
 def list_sessions() -> SessionsAnswer:
-    current = token_session()
-    found = sessions.live(current.user)
-    return SessionsAnswer(sessions=[session_answer(session, current) for session in found])
+    current, now = token_session(), datetime.now(UTC)
+    others = [session for session in sessions.live(current.user, now) if session.id != current.id]
+    rows = [session_answer(session) for session in others]
+    return SessionsAnswer(sessions=[session_answer(current, used_now=now), *rows])
 
 
 @blueprint.delete("/sessions/<session_id>")
