@@ -1,0 +1,123 @@
+"""Attacks on sessions, each of which once worked: what it took, in as few steps as possible."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.views.messages import rfc3339
+from tests.conftest import MakeApp, add_user
+from tests.sessions.conftest import KEY, Program, refusal, sign_program_in, signed_in_browser
+from tests.sessions.network import Server, call
+from tests.support import ORIGIN, PASSWORD, cheap_settings, claims_of, get
+from tests.support import log_in as sign_in
+
+LOGIN, NOTES, ALICE = "https://login.example.com", "https://notes.example.com", "alice@example.com"
+
+
+@pytest.fixture
+def front_end(make_app: MakeApp) -> FlaskClient:
+    """A way into a house with a front end beside it, and with Alice."""
+    app = make_app(FOXTROT_PUBLIC_URL=LOGIN, FOXTROT_ORIGINS=NOTES)
+    add_user(app, ALICE)
+    return app.test_client()
+
+
+def send(client: FlaskClient, path: str, origin: str | None, **body: Any) -> TestResponse:
+    headers = {} if origin is None else {"Origin": origin}
+    return client.post(path, json=body, headers=headers, base_url=LOGIN)
+
+
+def log_in(client: FlaskClient, origin: str | None, **wish: Any) -> TestResponse:
+    return send(client, "/auth/login", origin, email=ALICE, password=PASSWORD, **wish)
+
+
+def audience(answer: TestResponse) -> list[str]:
+    found: list[str] = claims_of(answer.get_json()["access_token"])["aud"]
+    return found
+
+
+def test_a_front_end_gets_no_token_for_us_without_the_cookie_either(front_end: FlaskClient) -> None:
+    """A listed origin logs in as a program would, and refreshes from anywhere it likes."""
+    answer = log_in(front_end, NOTES)
+    assert audience(answer) == ["notes"]
+    token = answer.get_json()["refresh_token"]
+    assert audience(send(front_end, "/auth/refresh", None, refresh_token=token)) == ["notes"]
+    assert refusal(log_in(front_end, NOTES, audience=LOGIN)) == (400, "invalid_target")
+
+
+def test_a_front_end_gets_no_token_for_us_by_a_programs_refresh_token(
+    front_end: FlaskClient,
+) -> None:
+    """A listed origin has come by one whose session may do everything."""
+    token = log_in(front_end, None).get_json()["refresh_token"]
+    answer = send(front_end, "/auth/refresh", NOTES, refresh_token=token, audience=LOGIN)
+    assert refusal(answer) == (400, "invalid_target")
+    assert audience(send(front_end, "/auth/refresh", NOTES, refresh_token=token)) == ["notes"]
+
+
+def test_a_logout_is_never_acknowledged_unread(client: FlaskClient, program: Program) -> None:
+    """A body in chunks, with no type and no length, was taken for none: 204, and nothing ended."""
+    body = io.BytesIO(json.dumps({"refresh_token": program.first.refresh}).encode())
+    answer = client.post(
+        "/auth/logout",
+        input_stream=body,
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+        base_url=ORIGIN,
+    )
+    assert answer.status_code == 415
+
+
+def test_a_thief_cannot_see_when_the_owner_renews(client: FlaskClient, program: Program) -> None:
+    """Who holds a copy polled the list of sessions, and followed each renewal within 20 seconds."""
+
+    def listed() -> list[tuple[str, bool]]:
+        rows = get(client, "/api/sessions", program.first.access).get_json()["sessions"]
+        later = rfc3339(program.began + timedelta(seconds=300))
+        return [(row["id"], row["last_seen_at"] >= later) for row in rows]
+
+    other = sign_program_in(program.app, ALICE)
+    other.refresh(other.first.refresh, 300)
+    before = listed()
+    program.refresh(program.first.refresh, 600)
+    assert listed() == before
+
+
+def test_noise_does_not_hide_a_return(app: Flask, alice: str, program: Program) -> None:
+    """Who came back with a stolen key failed to sign in until the person could not see it."""
+    browser = signed_in_browser(app, alice)
+    for at in (60, 600):
+        program.refresh(program.first.refresh, at, key=KEY)
+    for _ in range(31):
+        sign_in(app.test_client(), alice, "wrong horse battery staple")
+    page = get(browser, "/account").text
+    assert "A device that had lost its connection came back" in page
+    assert "A sign-in was refused" in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/login?email=ann@example.com&password=quiet-herons",
+        "/login?next=/account?current_password%3Dquiet-herons",
+        "/api/me?ACCESS_TOKEN=quiet-herons",
+    ],
+)
+def test_a_secret_in_a_url_is_not_logged(
+    data_dir: Path, app: Flask, tmp_path: Path, path: str
+) -> None:
+    """A form that is sent by GET, or a client's mistake; our own log must not keep it."""
+    with Server(cheap_settings(data_dir), tmp_path / "output") as server:
+        call(f"{server.url}{path}")
+    log = (tmp_path / "output").read_text()
+    assert path.partition("?")[0] in log
+    assert "quiet" not in log
