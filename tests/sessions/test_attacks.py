@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from app import login, sessions, users
+from app.db import db
 from app.views.messages import rfc3339
-from tests.conftest import MakeApp, add_user
+from tests.conftest import MakeApp, add_user, find_user
 from tests.sessions.conftest import KEY, Program, refusal, sign_program_in, signed_in_browser
 from tests.sessions.network import Server, call
-from tests.support import ORIGIN, PASSWORD, cheap_settings, claims_of, get
+from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings, claims_of, get
 from tests.support import log_in as sign_in
 
 LOGIN, NOTES, ALICE = "https://login.example.com", "https://notes.example.com", "alice@example.com"
@@ -121,3 +124,17 @@ def test_a_secret_in_a_url_is_not_logged(
     log = (tmp_path / "output").read_text()
     assert path.partition("?")[0] in log
     assert "quiet" not in log
+
+
+def test_a_user_disabled_while_registering_stays_out(app: Flask) -> None:
+    """The session began after the operator had ended all, and lived when they were enabled."""
+
+    def disable(_session: Any) -> None:
+        with app.app_context():
+            login.disable(find_user(app, ALICE), SOMEWHERE)
+
+    with app.app_context():
+        event.listen(db.session, "after_commit", disable, once=True)
+        secret = login.register_with_cookie(ALICE, PASSWORD, SOMEWHERE).secret
+        users.enable(find_user(app, ALICE), SOMEWHERE)
+        assert sessions.by_secret(str(secret), SOMEWHERE) is None
