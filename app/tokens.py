@@ -149,9 +149,14 @@ def effective_scopes(token: Token, user: User) -> frozenset[str]:
     or have signed.
     """
     scopes = token.scopes & user.scopes
-    if token.audience != (issuer(),) or token.algorithm == "HS256":
+    if token.audience != (issuer(),) or may_be_forged(token):
         scopes -= OWN_SCOPES
     return scopes
+
+
+def may_be_forged(token: Token) -> bool:
+    """Say whether a service could have signed a token itself, for any session that it knows of."""
+    return token.algorithm == "HS256"
 
 
 def own_key_sources(ring: KeyRing, shared_secret: str | None) -> list[KeySource]:

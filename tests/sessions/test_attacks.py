@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -20,7 +21,16 @@ from app.views.messages import rfc3339
 from tests.conftest import MakeApp, add_user, find_user
 from tests.sessions.conftest import KEY, Program, refusal, sign_program_in, signed_in_browser
 from tests.sessions.network import Server, call
-from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings, claims_of, get
+from tests.support import (
+    ORIGIN,
+    PASSWORD,
+    SECRET_KEY,
+    SOMEWHERE,
+    access_token,
+    cheap_settings,
+    claims_of,
+    get,
+)
 from tests.support import log_in as sign_in
 
 LOGIN, NOTES, ALICE = "https://login.example.com", "https://notes.example.com", "alice@example.com"
@@ -138,3 +148,17 @@ def test_a_user_disabled_while_registering_stays_out(app: Flask) -> None:
         secret = login.register_with_cookie(ALICE, PASSWORD, SOMEWHERE).secret
         users.enable(find_user(app, ALICE), SOMEWHERE)
         assert sessions.by_secret(str(secret), SOMEWHERE) is None
+
+
+def test_whoever_shares_the_secret_ends_no_session_whose_token_they_never_had(
+    make_app: MakeApp,
+) -> None:
+    """A service listed all sessions of a user, and signed a token of each, to end it by."""
+    app = make_app(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SECRET_KEY)
+    client, alice = app.test_client(), add_user(app, ALICE)
+    other, received = (access_token(client, alice, audience=name) for name in (ORIGIN, "notes"))
+    claims = {**claims_of(received), "aud": [ORIGIN, "notes"]}
+    forged = jwt.encode(claims, SECRET_KEY, "HS256", headers={"typ": "at+jwt"})
+    rows = get(client, "/api/sessions", forged).get_json()["sessions"]
+    assert [row["id"] for row in rows] == [claims["sid"]]
+    assert get(client, "/api/me", other).status_code == 200
