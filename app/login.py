@@ -120,9 +120,9 @@ def register(email: str, password: str, client: Client, now: datetime | None = N
     :raises RegistrationClosed: the operator does not.
     :raises ValidationFailed, EmailTaken: as in `users.create`.
     """
-    if not registration_is_open():
-        raise RegistrationClosed
-    return users.create(email, password, client, now=now)
+    user = _prepare_registration(email, password, now)
+    users.save(user, client)
+    return user
 
 
 def register_with_cookie(
@@ -133,8 +133,11 @@ def register_with_cookie(
     instead_of: LoginSession | None = None,
     now: datetime | None = None,
 ) -> SignIn:
-    """Make an account as `register` does, and sign the browser in."""
-    return _begin_with_cookie(register(email, password, client, now), client, instead_of, now)
+    """Make an account as `register` does, and sign the browser in, or neither."""
+    user = _prepare_registration(email, password, now)
+    with transaction():
+        users.save(user, client)
+        return _begin_with_cookie(user, client, instead_of, now)
 
 
 def registration_is_open() -> bool:
@@ -270,6 +273,12 @@ def end_everything(client: Client, now: datetime | None = None) -> int:
     with transaction():
         links.void_all(now)
         return sessions.end_everybodys(client, now)
+
+
+def _prepare_registration(email: str, password: str, now: datetime | None) -> User:
+    if not registration_is_open():
+        raise RegistrationClosed
+    return users.prepare(email, password, now=now)
 
 
 def _begin_with_cookie(
