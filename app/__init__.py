@@ -214,6 +214,8 @@ def _local_issuer(app: Flask) -> str:
 
 
 def _leave_port_for_commands(app: Flask) -> None:
+    if app.config["FOXTROT_PUBLIC_URL"] is not None:
+        return  # it says all; the file may be that of a server that runs beside this one
     note = _port_file(app)
     try:
         note.write_text(str(click.get_current_context().params["port"]))

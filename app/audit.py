@@ -48,6 +48,7 @@ class Event(StrEnum):
     REFRESH_REPLAYED = "refresh.replayed"
     REFRESH_RETRIED = "refresh.retried"
     REFRESH_REUSED = "refresh.reused"
+    WARNING_DISMISSED = "warning.dismissed"
 
 
 LOG_ONLY: Final = frozenset({Event.REFRESH_SUCCEEDED})

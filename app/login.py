@@ -11,7 +11,7 @@ from app import audit, links, refresh_tokens, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.db import db, transaction, turn, utcnow
-from app.errors import NotFound, RegistrationClosed
+from app.errors import NotFound, RegistrationClosed, ValidationFailed
 from app.refresh_tokens import Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
@@ -254,6 +254,8 @@ def change_password(
     """
     user = session.user
     proof = users.check_password(user, current, client, now)
+    if new == current:
+        raise ValidationFailed({"new_password": ["Choose another one than the current password."]})
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
         user = users.hold(proof)

@@ -204,14 +204,18 @@ def _choose_scopes(
     """The scopes of a token: what was wished for, of what the user holds and was granted."""
     held = user.scopes if grant.scope is None else user.scopes & grant.scope
     if tuple(audiences) != (issuer(),):
+        if misplaced := held & OWN_SCOPES & set(wanted or ()):
+            raise InvalidScope(
+                f"The scope {' '.join(sorted(misplaced))} goes only into a token for this service"
+                f' alone. Ask for "audience": "{issuer()}", too.'
+            )
         held = held - OWN_SCOPES
     if wanted is None:
         return held
     if not held.issuperset(wanted):
         raise InvalidScope(
-            "A scope was asked for that you do not hold, that was not granted at the sign-in, or"
-            f" that goes only into a token whose sole audience is {issuer()}. Possible are:"
-            f" {' '.join(sorted(held)) or 'none'}."
+            "A scope was asked for that you do not hold, or that was not granted at the sign-in."
+            f" Possible are: {' '.join(sorted(held)) or 'none'}."
         )
     return frozenset(wanted)
 

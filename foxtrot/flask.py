@@ -218,7 +218,7 @@ class _Guard:
             raise _Refusal(
                 403,
                 "insufficient_scope",
-                "The token does not carry the permission that this needs.",
+                f"The token does not carry all that this needs: {' '.join(sorted(scopes))}.",
                 scope=" ".join(sorted(scopes)),
             )
         return token

@@ -138,17 +138,25 @@ def ports(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 @needs_curl
-def test_the_readmes_first_calls_work(ports: dict[str, str]) -> None:
-    """As they stand there, one after the other, in a shell."""
-    script = "\n".join(block for block in blocks("README.md", "bash") if "curl" in block)
+def test_the_calls_that_the_docs_show_work(ports: dict[str, str]) -> None:
+    """As they stand there, one after the other, in a shell; those of the README first."""
+    pages = ["docs/sessions.md", "docs/api.md"]
+    shown = [block for page in ["README.md", *pages] for block in blocks(page, "bash")]
+    script = "\n".join(block for block in shown if "curl" in block)
     for address, real in ports.items():
         script = script.replace(address, real)
     done = subprocess.run(
-        ["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-euo", "pipefail", "-c", script.replace("curl -s", "curl -sSf")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert '"email":"ann@example.com"' in done.stdout
-    assert "Buy milk" in done.stdout.splitlines()[-1]
+    assert "Buy milk" in done.stdout
+    assert done.stdout.count('"refresh_token"') == 1
+    assert '"current":true' in done.stdout
 
 
 def test_the_operators_commands_work(tmp_path: Path) -> None:

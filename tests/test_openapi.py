@@ -122,8 +122,10 @@ OWN: dict[str, Any] = {"headers": {"Origin": ORIGIN}}
 COOKIE = "the cookie"
 TOKEN = "the token"
 OWN_TOKEN = "the token for the issuer alone"
+FRESH_TOKEN = "such a token of a new user"
 REFRESH = "the refresh token"
-SAME_PASSWORD = {"current_password": PASSWORD, "new_password": PASSWORD}
+NEW = "seven green lamps in the rain"
+OTHER_PASSWORD = {"current_password": PASSWORD, "new_password": NEW}
 WRONG_PASSWORD = {"current_password": "wrong", "new_password": PASSWORD}
 
 
@@ -162,10 +164,10 @@ CALLS: list[Call] = [
     ("delete", "/api/sessions", 400, {"as": OWN_TOKEN, "query_string": "exept=current"}),
     ("delete", "/api/sessions", 401, {}),
     ("delete", "/api/sessions", 403, {"as": TOKEN}),
-    ("post", "/api/me/password", 204, {"as": OWN_TOKEN, "json": SAME_PASSWORD}),
+    ("post", "/api/me/password", 204, {"as": FRESH_TOKEN, "json": OTHER_PASSWORD}),
     ("post", "/api/me/password", 400, {"as": OWN_TOKEN, "json": []}),
-    ("post", "/api/me/password", 401, {"json": SAME_PASSWORD}),
-    ("post", "/api/me/password", 403, {"as": TOKEN, "json": SAME_PASSWORD}),
+    ("post", "/api/me/password", 401, {"json": OTHER_PASSWORD}),
+    ("post", "/api/me/password", 403, {"as": TOKEN, "json": OTHER_PASSWORD}),
     ("post", "/api/me/password", 403, {"as": OWN_TOKEN, "json": WRONG_PASSWORD}),
     ("post", "/api/me/password", 413, {"as": OWN_TOKEN, "json": "x" * 70_000}),
     ("post", "/api/me/password", 415, {"as": OWN_TOKEN, "data": "x"}),
@@ -223,9 +225,13 @@ def send(client: FlaskClient, method: str, path: str, options: dict[str, Any]) -
     if sender == REFRESH:
         body = {"refresh_token": log_in(client, ALICE).get_json()["refresh_token"]}
         options["json"] = body | options.pop("more", {})
-    if sender in (TOKEN, OWN_TOKEN):
-        wanted = {"audience": ORIGIN} if sender == OWN_TOKEN else {}
-        token = access_token(client, ALICE, **wanted)
+    if sender in (TOKEN, OWN_TOKEN, FRESH_TOKEN):
+        wanted = {} if sender == TOKEN else {"audience": ORIGIN}
+        email = ALICE
+        if sender == FRESH_TOKEN:
+            email = "fresh@example.com"
+            post_json(client, "/auth/register", {"email": email, "password": PASSWORD})
+        token = access_token(client, email, **wanted)
         options["headers"] |= bearer(token)
         session_id = claims_of(token)["sid"] if session_id == "s_" else session_id
     if sender == COOKIE:

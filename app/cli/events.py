@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import click
 from flask.cli import with_appcontext
 
-from app import audit, users
+from app import audit
 from app.audit import Event
-from app.cli.terminal import command, json_option
+from app.cli.terminal import command, find_user, json_option
+
+_NAMES: Final = [event.value for event in Event if event not in audit.LOG_ONLY]
 
 
 @click.command("events")
 @click.option("--user", "who", help="Only of this user: an address, or an id, also of one deleted.")
-@click.option("--name", type=click.Choice([event.value for event in Event]), help="Only these.")
+@click.option("--name", type=click.Choice(_NAMES), help="Only these.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @json_option
 @with_appcontext
@@ -36,5 +39,6 @@ _COLUMNS = ("at", "event", "reason", "user", "session", "address", "device")
 
 
 def _id_of(who: str | None) -> str | None:
-    user = users.by_email(who) if who else None
-    return user.public_id if user else who
+    if who is None or who.startswith("u_"):  # also the id of a user who is no more
+        return who
+    return find_user(who).public_id

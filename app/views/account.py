@@ -19,13 +19,6 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 EVENTS_SHOWN: Final = 30
 WARN_FOR: Final = timedelta(days=14)
-JUST_NOW: Final = timedelta(minutes=1)
-
-_DONE: Final = {
-    "password": Event.PASSWORD_CHANGED,
-    "session": Event.SESSION_ENDED,
-    "others": Event.SESSION_ENDED,
-}
 
 
 @blueprint.before_request
@@ -48,7 +41,7 @@ def change_password() -> Response:
         login.change_password(_session(), current, new, browser.client())
     except (WrongPassword, ValidationFailed) as refusal:
         return _page(refusal)
-    return redirect(url_for("account.show", done="password"), 303)
+    return _done("password")
 
 
 @blueprint.post("/sessions/<session_id>/end")
@@ -58,21 +51,30 @@ def end_session(session_id: str) -> Response:
     chosen = sessions.by_public_id(session_id, current.user.public_id)
     if chosen is not None:  # else it has ended already, which is what was wanted
         sessions.end(chosen, Ending.ENDED_BY_USER, browser.client())
-    return redirect(url_for("account.show", done="session"), 303)
+    return _done("session")
 
 
 @blueprint.post("/sessions/end-others")
 @login_required
 def end_other_sessions() -> Response:
     sessions.end_others(_session(), Ending.ENDED_BY_USER, browser.client())
-    return redirect(url_for("account.show", done="others"), 303)
+    return _done("others")
 
 
 @blueprint.post("/sessions/end-all")
 @login_required
 def end_all_sessions() -> Response:
     sessions.end_all(_session().user, Ending.ENDED_BY_USER, browser.client())
-    return browser.end(redirect(url_for("pages.log_in"), 303))
+    response = browser.end(redirect(url_for("pages.log_in"), 303))
+    return browser.tell_next(response, "everywhere")
+
+
+@blueprint.post("/warning/dismiss")
+@login_required
+def dismiss_warning() -> Response:
+    user = _session().user.public_id
+    audit.record(Event.WARNING_DISMISSED, browser.client(), user=user)
+    return redirect(url_for("account.show"), 303)
 
 
 def _session() -> LoginSession:
@@ -80,6 +82,10 @@ def _session() -> LoginSession:
     if session is None:
         raise NotSignedIn
     return session
+
+
+def _done(message: str) -> Response:
+    return browser.tell_next(redirect(url_for("account.show"), 303), message)
 
 
 def _page(refusal: AppError | None = None) -> Response:
@@ -92,24 +98,16 @@ def _page(refusal: AppError | None = None) -> Response:
     page = render_template(
         "account.html",
         session=current,
-        sessions=sessions.live(current.user, now),
+        sessions=sorted(sessions.live(current.user, now), key=lambda one: one.id != current.id),
         events=events,
         warning=_warning(current, now),
-        done=_done(events, now),
+        done=browser.message(),
         refusal=refusal,
         errors=_errors(refusal),
         now=now,
         words=words,
     )
-    return make_response(page, refusal.status if refusal else 200)
-
-
-def _done(events: list[AuditEvent], now: datetime) -> str | None:
-    """What the person just did, if it happened: anybody can make a link that claims it."""
-    claimed = request.args.get("done", "")
-    name = _DONE.get(claimed)
-    lately = (event for event in events if now - event.at < JUST_NOW)
-    return claimed if any(event.name == name for event in lately) else None
+    return browser.told(make_response(page, refusal.status if refusal else 200))
 
 
 def _errors(refusal: AppError | None) -> dict[str, list[str]]:
@@ -119,6 +117,9 @@ def _errors(refusal: AppError | None) -> dict[str, list[str]]:
 
 
 def _warning(current: LoginSession, now: datetime) -> AuditEvent | None:
-    """The newest theft that the person should hear of, whatever happened since."""
-    thefts = audit.newest(1, user=current.user.public_id, name=Event.REFRESH_REUSED)
-    return next((theft for theft in thefts if now - theft.at < WARN_FOR), None)
+    """The newest theft that the person should hear of, unless they did something about it."""
+    user = current.user
+    thefts = audit.newest(1, user=user.public_id, name=Event.REFRESH_REUSED)
+    dismissals = audit.newest(1, user=user.public_id, name=Event.WARNING_DISMISSED)
+    heard = max([user.password_changed_at, *(dismissal.at for dismissal in dismissals)])
+    return next((theft for theft in thefts if theft.at > max(heard, now - WARN_FOR)), None)

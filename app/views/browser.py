@@ -18,6 +18,7 @@ from app.sessions import Ending, LoginSession
 R = TypeVar("R", bound=Response)
 
 _COOKIE: Final = "foxtrot_session"
+_DONE: Final = "foxtrot_done"
 _LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]")
 
 
@@ -65,10 +66,34 @@ def end(response: R) -> R:
         sessions.end(session, Ending.SIGNED_OUT, client())
     g.browser_session = None
     if has_cookie():  # another site's request carries none, and must not take ours away
-        response.delete_cookie(
-            _cookie_name(), secure=_is_https(), httponly=True, samesite="Lax", path="/"
-        )
+        _delete_cookie(response, _COOKIE)
     return response
+
+
+def tell_next(response: R, message: str) -> R:
+    """Have the next page say, once, what was done; by a cookie, so that no link can claim it."""
+    response.set_cookie(
+        _cookie_name(_DONE),
+        message,
+        max_age=60,
+        secure=_is_https(),
+        httponly=True,
+        samesite="Lax",
+        path="/",
+    )
+    return response
+
+
+def told(response: R) -> R:
+    """Forget what was to be said, now that a page has said it."""
+    if _cookie_name(_DONE) in request.cookies:
+        _delete_cookie(response, _DONE)
+    return response
+
+
+def message() -> str | None:
+    """What the page before wanted to be said."""
+    return request.cookies.get(_cookie_name(_DONE))
 
 
 def require_own_origin() -> None:
@@ -167,5 +192,11 @@ def _is_https() -> bool:
     return str(current_app.config["ISSUER"]).startswith("https://")
 
 
-def _cookie_name() -> str:
-    return f"__Host-{_COOKIE}" if _is_https() else _COOKIE
+def _cookie_name(name: str = _COOKIE) -> str:
+    return f"__Host-{name}" if _is_https() else name
+
+
+def _delete_cookie(response: Response, name: str) -> None:
+    response.delete_cookie(
+        _cookie_name(name), secure=_is_https(), httponly=True, samesite="Lax", path="/"
+    )

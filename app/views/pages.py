@@ -103,13 +103,14 @@ def reset_password_submitted() -> Response:
         login.reset_password(token, password, browser.client())
     except ValidationFailed as refusal:
         return _page("reset.html", refusal, user=login.check_reset(token))
-    return redirect(url_for("pages.log_in"), 303)
+    return browser.tell_next(redirect(url_for("pages.log_in"), 303), "password")
 
 
 @blueprint.post("/logout")
 @public
 def log_out() -> Response:
-    return browser.end(redirect(url_for("pages.log_in"), 303))
+    response = browser.end(redirect(url_for("pages.log_in"), 303))
+    return browser.tell_next(response, "signed-out")
 
 
 def _welcome(sign_in: SignIn) -> Response:
@@ -135,9 +136,9 @@ def _page(
         "next": browser.safe_next(request.values.get("next")),
         "token": request.values.get("token", ""),
         "registration_is_open": login.registration_is_open(),
+        "done": browser.message(),
         "refusal": refusal,
         "errors": refusal.errors if isinstance(refusal, ValidationFailed) else {},
     }
-    return make_response(
-        render_template(template, **shown, **more), refusal.status if refusal else status
-    )
+    page = render_template(template, **shown, **more)
+    return browser.told(make_response(page, refusal.status if refusal else status))

@@ -22,12 +22,13 @@ _EVENTS: Final = {
     Event.SESSION_ENDED: "A session ended",
     Event.REFRESH_REPLAYED: "A session was used from two places at almost the same time",
     Event.REFRESH_RETRIED: "A device that had lost its connection came back",
+    Event.WARNING_DISMISSED: "You dismissed the warning of a copied session",
     Event.REFRESH_REUSED: "A copy of a session was used, so it was ended to protect you",
 }
 _ENDINGS: Final = {
     Ending.SIGNED_OUT: "Signed out",
     Ending.SIGNED_IN_ANEW: "Signed out, because somebody signed in anew in that browser",
-    Ending.ENDED_BY_USER: "A session was signed out from another device",
+    Ending.ENDED_BY_USER: "You ended a session",
     Ending.ENDED_BY_OPERATOR: "A session was ended by the operator",
     Ending.PASSWORD_CHANGED: "A session ended, because the password was changed",
     Ending.USER_DISABLED: "A session ended, because the account was disabled",
