@@ -11,7 +11,7 @@ from app import audit, links, refresh_tokens, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.db import db, transaction, turn, utcnow
-from app.errors import NotFound, RegistrationClosed
+from app.errors import NotFound, NotSignedIn, RegistrationClosed
 from app.refresh_tokens import Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
@@ -250,12 +250,15 @@ def change_password(
 
     :raises WrongPassword: the current one is not right.
     :raises ValidationFailed: the new one is not acceptable.
+    :raises NotSignedIn: the session was ended meanwhile.
     """
     user = session.user
     proof = users.check_password(user, current, client, now)
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
         user = users.hold(proof)
+        if not session.is_live(now or utcnow()):
+            raise NotSignedIn
         users.adopt_hash(user, hashed, client, now)
         sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
 
