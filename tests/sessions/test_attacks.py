@@ -21,7 +21,7 @@ from app.db import db
 from app.errors import InvalidCredentials, NotSignedIn
 from app.sessions import Ending
 from app.views.messages import rfc3339
-from tests.conftest import MakeApp, add_user, find_user
+from tests.conftest import MakeApp, add_user, find_user, on_both_databases
 from tests.sessions.conftest import (
     KEY,
     NEW_PASSWORD,
@@ -101,6 +101,7 @@ def test_a_logout_is_never_acknowledged_unread(client: FlaskClient, program: Pro
     assert answer.status_code == 415
 
 
+@on_both_databases
 def test_a_thief_cannot_see_when_the_owner_renews(client: FlaskClient, program: Program) -> None:
     """Who holds a copy polled the list of sessions, and followed each renewal within 20 seconds."""
 
@@ -147,6 +148,7 @@ def test_a_secret_in_a_url_is_not_logged(
     assert "quiet" not in log
 
 
+@on_both_databases
 def test_a_user_disabled_while_registering_stays_out(app: Flask) -> None:
     """The session began after the operator had ended all, and lived when they were enabled."""
 
@@ -185,6 +187,7 @@ def while_hashing(app: Flask, action: Callable[[], object]) -> None:
     event.listen(db.session, "after_soft_rollback", act, once=True)
 
 
+@on_both_databases
 def test_a_guess_under_way_leaves_nothing_of_a_deleted_user(app: Flask, alice: str) -> None:
     """Whoever guessed without pause while the user was deleted left an event of theirs behind."""
     with app.app_context():
@@ -197,6 +200,7 @@ def test_a_guess_under_way_leaves_nothing_of_a_deleted_user(app: Flask, alice: s
     ]
 
 
+@on_both_databases
 def test_a_session_that_is_ended_meanwhile_changes_no_password(app: Flask, alice: str) -> None:
     """An intruder's change went through after "Sign out everywhere", and locked the owner out."""
     with app.app_context():
