@@ -11,7 +11,7 @@ from app import audit, links, refresh_tokens, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.db import db, transaction, turn, utcnow
-from app.errors import NotFound, RegistrationClosed, ValidationFailed
+from app.errors import NotFound, NotSignedIn, RegistrationClosed, ValidationFailed
 from app.refresh_tokens import Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
@@ -251,6 +251,7 @@ def change_password(
 
     :raises WrongPassword: the current one is not right.
     :raises ValidationFailed: the new one is not acceptable.
+    :raises NotSignedIn: the session was ended meanwhile.
     """
     user = session.user
     proof = users.check_password(user, current, client, now)
@@ -259,6 +260,8 @@ def change_password(
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
         user = users.hold(proof)
+        if not session.is_live(now or utcnow()):
+            raise NotSignedIn
         _adopt_password(user, hashed, client, now)
         sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
 

@@ -130,12 +130,9 @@ def authenticate(email: str, password: str, client: Client, now: datetime | None
 
     :raises InvalidCredentials: they are nobody's.
     """
-    user = by_email(email)
-    public_id = user.public_id if user else None
-    proof = _prove(user, password)
+    proof = _prove(by_email(email), password)
     if proof is None:
-        typed = None if public_id else fold_email(email) or email
-        audit.record(Event.LOGIN_FAILED, client, user=public_id, typed=typed, now=now)
+        _record_failure(email, client, now)
         raise InvalidCredentials
     return proof
 
@@ -145,11 +142,10 @@ def check_password(user: User, password: str, client: Client, now: datetime | No
 
     :raises WrongPassword: it is not theirs; it counts as a failed login.
     """
-    public_id = user.public_id
+    email = user.email
     proof = _prove(user, password)
     if proof is None:
-        reason = "current_password"
-        audit.record(Event.LOGIN_FAILED, client, user=public_id, reason=reason, now=now)
+        _record_failure(email, client, now, reason="current_password")
         raise WrongPassword
     return proof
 
@@ -187,6 +183,19 @@ def _prove(user: User | None, password: str) -> Proof | None:
     if passwords.needs_rehash(stored, _method()):
         _renew_hash(proof.user_id, stored, password)
     return proof
+
+
+def _record_failure(
+    email: str, client: Client, now: datetime | None, reason: str | None = None
+) -> None:
+    """Write down a failed sign-in: the user's, unless they were deleted while it was judged."""
+    with transaction():
+        user = by_email(email)
+        public_id = user.public_id if user else None
+        typed = None if public_id else fold_email(email) or email
+        audit.record(
+            Event.LOGIN_FAILED, client, user=public_id, typed=typed, reason=reason, now=now
+        )
 
 
 def by_email(email: str) -> User | None:

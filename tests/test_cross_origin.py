@@ -75,6 +75,7 @@ POSTS: dict[str, Callable[[Flask], Post]] = {
     "/account/sessions/<session_id>/end": lambda _: Post("/account/sessions/s_other/end"),
     "/account/sessions/end-others": lambda _: Post("/account/sessions/end-others"),
     "/account/sessions/end-all": lambda _: Post("/account/sessions/end-all"),
+    "/account/warning/dismiss": lambda _: Post("/account/warning/dismiss"),
 }
 """Every POST that honours or sets the cookie."""
 

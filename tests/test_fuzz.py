@@ -238,6 +238,7 @@ POSTED_FORMS = [
     "/account/sessions/<session_id>/end",
     "/account/sessions/end-others",
     "/account/sessions/end-all",
+    "/account/warning/dismiss",
 ]
 
 
@@ -371,6 +372,7 @@ FIELDS_OF: dict[str, dict[str, str]] = {
     "/account/sessions/<session_id>/end": {"password": SECRET},
     "/account/sessions/end-others": {"password": SECRET},
     "/account/sessions/end-all": {"password": SECRET},
+    "/account/warning/dismiss": {"password": SECRET},
     "/login": {"email": ALICE, "password": SECRET, "next": "/account"},
     "/register": {"email": EMAIL, "password": SECRET, "next": "/account"},
     "/setup": {"email": EMAIL, "password": SECRET, "token": "a token"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 from flask import Blueprint
@@ -52,10 +51,10 @@ def change_password(body: PasswordChange) -> None:
 @bearer.required()
 @operation("The live sessions of the token's user, its own first", answer=SessionsAnswer)
 def list_sessions() -> SessionsAnswer:
-    current, now = token_session(), datetime.now(UTC)
-    rows = [session_answer(current, used_now=now)]
+    current = token_session()
+    rows = [session_answer(current, asks=browser.client())]
     if not tokens.may_be_forged(bearer.token):
-        found = sessions.live(current.user, now)
+        found = sessions.live(current.user)
         rows += [session_answer(session) for session in found if session.id != current.id]
     return SessionsAnswer(sessions=rows)
 

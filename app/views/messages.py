@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from app.client import Client
 from app.login import SignIn
 from app.sessions import LoginSession
 from app.tokens import AccessToken, Wish
@@ -125,19 +126,20 @@ def sign_in_answer(sign_in: SignIn) -> TokenAnswer:
     return token_answer(sign_in.access_token, sign_in.refresh_token)
 
 
-def session_answer(session: LoginSession, *, used_now: datetime | None = None) -> SessionAnswer:
+def session_answer(session: LoginSession, *, asks: Client | None = None) -> SessionAnswer:
     """What a session's user is told of it.
 
-    :param used_now: for the session that asks. It is not told when it was last refreshed: a thief
-        who holds a copy would learn the moment at which its owner renews, and follow unseen.
+    :param asks: who uses it now, if it is the one that asks. It is not told when and from where it
+        was last refreshed: a thief who holds a copy would see its owner renew, and follow unseen.
     """
+    used_by, used_at = asks or session.client, datetime.now(UTC) if asks else session.last_seen_at
     return SessionAnswer(
         id=session.public_id,
-        current=used_now is not None,
+        current=asks is not None,
         created_at=rfc3339(session.created_at),
-        last_seen_at=rfc3339(used_now or session.last_seen_at),
-        address=session.address,
-        device=session.client.device,
+        last_seen_at=rfc3339(used_at),
+        address=used_by.address,
+        device=used_by.device,
     )
 
 

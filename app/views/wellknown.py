@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, render_template
+from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
 from app import schema, tokens
 from app.errors import Unavailable
@@ -99,7 +99,11 @@ def docs() -> str:
 @public
 def browser_client() -> Response:
     """The module of docs/browser.md."""
-    return current_app.send_static_file("foxtrot.js")
+    with current_app.open_resource("static/foxtrot.js") as source:
+        response = Response(source.read(), mimetype="text/javascript")
+    response.headers["Cache-Control"] = "no-cache"  # kept, but asked for anew each time
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]  # it gives itself
 
 
 def _cacheable(members: dict[str, Any]) -> Response:

@@ -182,7 +182,9 @@ class Story:
 
     def cookie(self, answer: Answer) -> str:
         """The cookie that an answer sets, as the browser will send it."""
-        match = re.match(r"(\w+)=([\w-]+);", (answer.headers or {}).get("Set-Cookie", ""))
+        match = re.match(
+            r"(foxtrot_session)=([\w-]+);", (answer.headers or {}).get("Set-Cookie", "")
+        )
         if match:
             self.keep(match[2], "a cookie")
         return match[0].rstrip(";") if match else ""

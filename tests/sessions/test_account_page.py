@@ -14,6 +14,7 @@ from app import audit, login, sessions
 from app.audit import Event
 from app.client import Client
 from app.db import transaction
+from tests.conftest import find_user
 from tests.pages.conftest import Page
 from tests.sessions.conftest import (
     ELSEWHERE,
@@ -282,6 +283,7 @@ def test_the_warning_goes_after_two_weeks(
     who = user_id(app, alice)
     with app.app_context(), transaction():
         then = datetime.now(UTC) - timedelta(days=days)
+        find_user(app, alice).password_changed_at = then - timedelta(days=1)
         audit.record(Event.REFRESH_REUSED, ELSEWHERE, user=who, now=then)
     assert (WARNING in text_of(browser)) == told
     assert "A copy of a session was used" in text_of(browser)
@@ -336,7 +338,58 @@ def test_a_link_cannot_make_the_page_say_what_did_not_happen(browser: FlaskClien
 
 
 def test_the_page_says_what_was_just_done(browser: FlaskClient) -> None:
-    """Once it has happened."""
+    """Once."""
     fields = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    submit(browser, "/account/password", **fields)
+    assert ["The password is changed." in text_of(browser) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/logout", "You are signed out."),
+        ("/account/sessions/end-all", "You are signed out everywhere."),
+    ],
+)
+def test_the_sign_in_page_says_what_was_just_done(
+    browser: FlaskClient, path: str, said: str
+) -> None:
+    """Whoever lands on a bare form does not know whether it worked."""
+    submit(browser, path)
+    assert [said in get(browser, "/login").text for _ in range(2)] == [True, False]
+
+
+def robbed(app: Flask, email: str) -> None:
+    """Somebody used a copy of a session of theirs."""
+    with app.app_context():
+        audit.record(Event.REFRESH_REUSED, ELSEWHERE, user=user_id(app, email))
+
+
+def test_the_warning_goes_when_the_password_is_changed(
+    app: Flask, browser: FlaskClient, alice: str
+) -> None:
+    """The person did what it says."""
+    robbed(app, alice)
+    fields = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    assert WARNING in text_of(browser)
+    submit(browser, "/account/password", **fields)
+    assert WARNING not in text_of(browser)
+
+
+def test_the_warning_goes_when_the_person_knows_why(
+    app: Flask, browser: FlaskClient, alice: str
+) -> None:
+    """And comes back with the next theft."""
+    robbed(app, alice)
+    submit(browser, "/account/warning/dismiss")
+    assert WARNING not in text_of(browser)
+    robbed(app, alice)
+    assert WARNING in text_of(browser)
+
+
+def test_the_new_password_must_be_another(browser: FlaskClient) -> None:
+    """Whoever follows the warning must not believe to be safe with the old one."""
+    fields = {"current_password": PASSWORD, "new_password": PASSWORD}
     answer = submit(browser, "/account/password", **fields)
-    assert "The password is changed." in get(browser, answer.headers["Location"]).text
+    assert answer.status_code == 422
+    assert "Choose another one than the current password." in answer.text

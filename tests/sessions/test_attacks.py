@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,20 @@ from werkzeug.test import TestResponse
 
 from app import login, sessions, users
 from app.db import db
+from app.errors import InvalidCredentials, NotSignedIn
+from app.sessions import Ending
 from app.views.messages import rfc3339
-from tests.conftest import MakeApp, add_user, find_user
-from tests.sessions.conftest import KEY, Program, refusal, sign_program_in, signed_in_browser
+from tests.conftest import MakeApp, add_user, find_user, on_both_databases
+from tests.sessions.conftest import (
+    ELSEWHERE,
+    KEY,
+    NEW_PASSWORD,
+    Program,
+    all_events,
+    refusal,
+    sign_program_in,
+    signed_in_browser,
+)
 from tests.sessions.network import Server, call
 from tests.support import (
     ORIGIN,
@@ -90,18 +102,19 @@ def test_a_logout_is_never_acknowledged_unread(client: FlaskClient, program: Pro
     assert answer.status_code == 415
 
 
+@on_both_databases
 def test_a_thief_cannot_see_when_the_owner_renews(client: FlaskClient, program: Program) -> None:
     """Who holds a copy polled the list of sessions, and followed each renewal within 20 seconds."""
 
-    def listed() -> list[tuple[str, bool]]:
+    def listed() -> list[tuple[str, str, bool]]:
         rows = get(client, "/api/sessions", program.first.access).get_json()["sessions"]
         later = rfc3339(program.began + timedelta(seconds=300))
-        return [(row["id"], row["last_seen_at"] >= later) for row in rows]
+        return [(row["id"], row["address"], row["last_seen_at"] >= later) for row in rows]
 
     other = sign_program_in(program.app, ALICE)
     other.refresh(other.first.refresh, 300)
     before = listed()
-    program.refresh(program.first.refresh, 600)
+    program.refresh(program.first.refresh, 600, client=ELSEWHERE)
     assert listed() == before
 
 
@@ -136,6 +149,7 @@ def test_a_secret_in_a_url_is_not_logged(
     assert "quiet" not in log
 
 
+@on_both_databases
 def test_a_user_disabled_while_registering_stays_out(app: Flask) -> None:
     """The session began after the operator had ended all, and lived when they were enabled."""
 
@@ -162,3 +176,42 @@ def test_whoever_shares_the_secret_ends_no_session_whose_token_they_never_had(
     rows = get(client, "/api/sessions", forged).get_json()["sessions"]
     assert [row["id"] for row in rows] == [claims["sid"]]
     assert get(client, "/api/me", other).status_code == 200
+
+
+def while_hashing(app: Flask, action: Callable[[], object]) -> None:
+    """Have something happen while the next password is judged, which is when nothing is held."""
+
+    def act(*_: Any) -> None:
+        with app.app_context():
+            action()
+
+    event.listen(db.session, "after_soft_rollback", act, once=True)
+
+
+@on_both_databases
+def test_a_guess_under_way_leaves_nothing_of_a_deleted_user(app: Flask, alice: str) -> None:
+    """Whoever guessed without pause while the user was deleted left an event of theirs behind."""
+    with app.app_context():
+        while_hashing(app, lambda: users.delete(find_user(app, alice), SOMEWHERE))
+        with pytest.raises(InvalidCredentials):
+            login.with_cookie(alice, "wrong horse battery staple", SOMEWHERE)
+    assert [(one.name, one.user is None) for one in all_events(app)] == [
+        ("user.deleted", False),
+        ("login.failed", True),
+    ]
+
+
+@on_both_databases
+def test_a_session_that_is_ended_meanwhile_changes_no_password(app: Flask, alice: str) -> None:
+    """An intruder's change went through after "Sign out everywhere", and locked the owner out."""
+    with app.app_context():
+        by = sign_program_in(app, alice)
+        session = sessions.find(by.session_id)
+        assert session is not None
+        while_hashing(
+            app,
+            lambda: sessions.end_all(find_user(app, alice), Ending.ENDED_BY_USER, SOMEWHERE),
+        )
+        with pytest.raises(NotSignedIn):
+            login.change_password(session, PASSWORD, NEW_PASSWORD, SOMEWHERE)
+    assert sign_program_in(app, alice).is_signed_in()

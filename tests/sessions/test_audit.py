@@ -79,6 +79,9 @@ DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.REFRESH_REPLAYED: lambda app: replay(app, 10, client=ELSEWHERE),
     Event.REFRESH_RETRIED: lambda app: replay(app, HOUR, KEY),
     Event.REFRESH_REUSED: lambda app: replay(app, HOUR),
+    Event.WARNING_DISMISSED: lambda app: submit(
+        signed_in_browser(app, ALICE), "/account/warning/dismiss"
+    ),
 }
 
 

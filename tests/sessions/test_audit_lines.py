@@ -162,8 +162,8 @@ def test_what_is_rolled_back_is_not_written_later(app: Flask, alice: str, lines:
     with app.app_context():
         with pytest.raises(ZeroDivisionError):
             disable_and_fail(app, alice)
-        users.enable(find_user(app, alice), SOMEWHERE)
-    assert [line["event"] for line in lines()][-1:] == ["user.enabled"]
+        users.set_scopes(find_user(app, alice), [], SOMEWHERE)
+    assert [line["event"] for line in lines()][-1:] == ["scopes.changed"]
     assert "user.disabled" not in [line["event"] for line in lines()]
 
 
