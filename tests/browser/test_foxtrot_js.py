@@ -137,6 +137,21 @@ def test_what_is_not_an_origin_is_no_service(tabs: Tabs) -> None:
         assert error["message"].startswith(f"{service} is not an origin")
 
 
+@pytest.mark.parametrize("services", ["'http://a.example'", "null", "{}"])
+def test_services_are_an_array(tabs: Tabs, services: str) -> None:
+    """The error says so in its own words, not in those of the engine."""
+    error = error_of(tabs.open(), f"new foxtrot.constructor({{ services: {services} }})")
+    assert error["name"] == "TypeError"
+    assert error["message"] == "`services` must be an array of origins."
+
+
+def test_an_unknown_option_is_named(tabs: Tabs) -> None:
+    """A slip in a name would leave a client that sends the token nowhere."""
+    error = error_of(tabs.open(), "new foxtrot.constructor({ service: ['http://a.example'] })")
+    assert error["name"] == "TypeError"
+    assert error["message"] == "Foxtrot has no option `service`."
+
+
 # Several tabs
 
 
