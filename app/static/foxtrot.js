@@ -132,7 +132,9 @@ export class Foxtrot extends EventTarget {
     }).catch(() => Response.error());
     const content = await answer.json().catch(() => ({}));
     if (answer.status === 204 || content.access_token) return content;
-    const { code = "unreachable", detail = `${this.#issuer} does not answer.` } = content;
+    const isOwn = this.#issuer === location.origin;
+    const doubt = isOwn ? "" : `, or does not list ${location.origin} in FOXTROT_ORIGINS`;
+    const { code = "unreachable", detail = `${this.#issuer} does not answer${doubt}.` } = content;
     const retryAfter = Number(answer.headers.get("Retry-After")) || undefined;
     throw new FoxtrotError({ status: answer.status, code, detail, retryAfter });
   }
@@ -143,8 +145,7 @@ export class Foxtrot extends EventTarget {
   }
 
   #hear({ wish, isQuestion, isLogin, token, error }) {
-    const isMine = wish === this.#wish;
-    const isSignOut = error?.status === 401;
+    const [isMine, isSignOut] = [wish === this.#wish, error?.status === 401];
     if (isLogin) this.#pause.until = 0;
     if (isLogin && this.#token) this.#token.at -= this.#token.life; // perhaps another person's
     if (isQuestion && isMine && isFresh(this.#token)) this.#tell({ token: this.#token });

@@ -227,7 +227,9 @@ def test_signing_out_without_a_network_changes_nothing(tabs: Tabs, alice: str) -
     """It must not look done when it is not."""
     pages = tabs.open_signed_in(alice, 2)
     pages[0].route("**/auth/logout", lambda route: route.abort())
-    assert error_of(pages[0], "foxtrot.logout()")["code"] == "unreachable"
+    error = error_of(pages[0], "foxtrot.logout()")
+    assert error["code"] == "unreachable"
+    assert error["message"] == f"{tabs.site.url} does not answer."
     assert [page.evaluate("foxtrot.signedIn") for page in pages] == [True, True]
 
 
