@@ -122,6 +122,12 @@ def test_the_examples_of_the_docs_run() -> None:
                 assert names["app"].test_client().get("/notes").status_code == 401  # type: ignore[attr-defined]  # a Flask app, asked above
 
 
+def test_the_example_page_is_the_one_of_the_docs() -> None:
+    """Character by character."""
+    assert blocks("docs/browser.md", "html") == [read("examples/page/index.html")]
+    assert blocks("docs/browser.md", "js") == [read("examples/page/app.js")]
+
+
 @pytest.fixture
 def ports(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Both services, and the ports that stand for those of the docs."""
