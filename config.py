@@ -362,9 +362,9 @@ SETTINGS: Final = (
         "FOXTROT_ORIGINS",
         _origins,
         None,
-        "Front ends on other origins that may sign people in with the cookie and call the API, such"
-        " as `https://notes.example.com`, separated by commas. Each must be same-site with the"
-        " public URL.",
+        "Front ends on other origins that may sign people in with the cookie and get tokens for the"
+        " services, though not for this one, such as `https://notes.example.com`, separated by"
+        " commas. Each must be same-site with the public URL.",
     ),
     Setting(
         "FOXTROT_SITE_NAME",

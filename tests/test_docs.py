@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from flask import Flask
 
 import config
+from foxtrot.flask import Bearer
 from tests.processes import clean_environ, free_port, serving
 from tests.support import CHEAP_HASH
 
@@ -120,6 +122,34 @@ def test_the_examples_of_the_docs_run() -> None:
             exec(compile(source, page, "exec"), names)
             if isinstance(names.get("app"), Flask):
                 assert names["app"].test_client().get("/notes").status_code == 401  # type: ignore[attr-defined]  # a Flask app, asked above
+
+
+def test_the_example_page_is_the_one_of_the_docs() -> None:
+    """Character by character."""
+    assert blocks("docs/browser.md", "html") == [read("examples/page/index.html")]
+    assert blocks("docs/browser.md", "js") == [read("examples/page/app.js")]
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_the_docs_let_a_front_end_in(method: str) -> None:
+    """Its page may send JSON with a token, and see why it was refused; no other page may."""
+    (source,) = blocks("docs/browser.md", "python")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(source, "docs/browser.md", "exec"), names)
+    bearer = Bearer(issuer="https://login.example.com", audience="notes")
+    names["app"].route("/notes", methods=["POST", "DELETE"])(bearer.required("notes:write")(dict))
+    client = names["app"].test_client()
+    headers = {"Origin": "https://app.example.com", "Access-Control-Request-Method": method}
+    allowed = client.options("/notes", headers=headers)
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == headers["Origin"]
+    assert method in allowed.access_control_allow_methods
+    assert set(allowed.access_control_allow_headers) == {"Authorization", "Content-Type"}
+    refused = client.open("/notes", method=method, headers=headers)
+    assert refused.status_code == 401
+    assert "WWW-Authenticate" in refused.access_control_expose_headers
+    stranger = client.options("/notes", headers={"Origin": "https://evil.example"})
+    assert not any(name.startswith("Access-Control") for name, _ in stranger.headers)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@
  * event "change"           there is another token, or nobody is signed in any more
  */
 
+const HOME = new URL(import.meta.url).origin;
 const ASK = 200; // ms, for an answer of another tab
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const random = () => crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32;
@@ -32,8 +33,10 @@ export class Foxtrot extends EventTarget {
   #token = null; // { text, iat, at, life, end, due }, see #request
   #pause = { until: 0, error: null };
 
-  constructor({ issuer = new URL(import.meta.url).origin, services = [], audience, scope } = {}) {
+  constructor({ issuer = HOME, services = [], audience, scope, ...unknown } = {}) {
     super();
+    for (const name in unknown) throw new TypeError(`Foxtrot has no option \`${name}\`.`);
+    if (!Array.isArray(services)) throw new TypeError("`services` must be an array of origins.");
     this.#issuer = checkedOrigin(issuer);
     this.#services = services.map(checkedOrigin);
     this.#wish = JSON.stringify({ audience, scope });
@@ -72,9 +75,7 @@ export class Foxtrot extends EventTarget {
     const redirect = init?.redirect === "manual" ? "manual" : "error"; // the token would follow
     const given = new Request(url, { credentials: "omit", ...init, redirect });
     const { origin } = new URL(given.url);
-    if (!this.#services.includes(origin)) {
-      throw new TypeError(`${origin} gets no token. If it should, add it to \`services\`.`);
-    }
+    if (!this.#services.includes(origin)) throw new TypeError(`${origin} is not in \`services\`.`);
     for (let isRepeated = false; ; isRepeated = true) {
       const token = await this.#usable();
       const request = given.clone();
@@ -126,14 +127,14 @@ export class Foxtrot extends EventTarget {
 
   async #post(path, body) {
     const answer = await fetch(this.#issuer + path, {
-      method: "POST", credentials: "include",
-      headers: body && { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(10_000),
+      method: "POST", credentials: "include", signal: AbortSignal.timeout(10_000),
+      headers: body && { "Content-Type": "application/json" }, body: JSON.stringify(body),
     }).catch(() => Response.error());
     const content = await answer.json().catch(() => ({}));
     if (answer.status === 204 || content.access_token) return content;
-    const { code = "unreachable", detail = `${this.#issuer} does not answer.` } = content;
+    const isOwn = this.#issuer === location.origin;
+    const doubt = isOwn ? "" : `, or does not list ${location.origin} in FOXTROT_ORIGINS`;
+    const { code = "unreachable", detail = `${this.#issuer} does not answer${doubt}.` } = content;
     const retryAfter = Number(answer.headers.get("Retry-After")) || undefined;
     throw new FoxtrotError({ status: answer.status, code, detail, retryAfter });
   }
@@ -144,8 +145,7 @@ export class Foxtrot extends EventTarget {
   }
 
   #hear({ wish, isQuestion, isLogin, token, error }) {
-    const isMine = wish === this.#wish;
-    const isSignOut = error?.status === 401;
+    const [isMine, isSignOut] = [wish === this.#wish, error?.status === 401];
     if (isLogin) this.#pause.until = 0;
     if (isLogin && this.#token) this.#token.at -= this.#token.life; // perhaps another person's
     if (isQuestion && isMine && isFresh(this.#token)) this.#tell({ token: this.#token });

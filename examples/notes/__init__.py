@@ -154,6 +154,7 @@ def _share_with_origins(response: Response) -> Response:
     response.vary.add("Origin")
     if origin in current_app.config["NOTES_ORIGINS"]:
         response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After, WWW-Authenticate"
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"

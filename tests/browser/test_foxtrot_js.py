@@ -137,6 +137,21 @@ def test_what_is_not_an_origin_is_no_service(tabs: Tabs) -> None:
         assert error["message"].startswith(f"{service} is not an origin")
 
 
+@pytest.mark.parametrize("services", ["'http://a.example'", "null", "{}"])
+def test_services_are_an_array(tabs: Tabs, services: str) -> None:
+    """The error says so in its own words, not in those of the engine."""
+    error = error_of(tabs.open(), f"new foxtrot.constructor({{ services: {services} }})")
+    assert error["name"] == "TypeError"
+    assert error["message"] == "`services` must be an array of origins."
+
+
+def test_an_unknown_option_is_named(tabs: Tabs) -> None:
+    """A slip in a name would leave a client that sends the token nowhere."""
+    error = error_of(tabs.open(), "new foxtrot.constructor({ service: ['http://a.example'] })")
+    assert error["name"] == "TypeError"
+    assert error["message"] == "Foxtrot has no option `service`."
+
+
 # Several tabs
 
 
@@ -212,7 +227,9 @@ def test_signing_out_without_a_network_changes_nothing(tabs: Tabs, alice: str) -
     """It must not look done when it is not."""
     pages = tabs.open_signed_in(alice, 2)
     pages[0].route("**/auth/logout", lambda route: route.abort())
-    assert error_of(pages[0], "foxtrot.logout()")["code"] == "unreachable"
+    error = error_of(pages[0], "foxtrot.logout()")
+    assert error["code"] == "unreachable"
+    assert error["message"] == f"{tabs.site.url} does not answer."
     assert [page.evaluate("foxtrot.signedIn") for page in pages] == [True, True]
 
 

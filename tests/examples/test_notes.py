@@ -507,6 +507,7 @@ def test_a_listed_front_end_may_read_answers_and_errors(app: Flask, path: str) -
     """Without the header on a 401, a front end could not tell it from a broken network."""
     response = app.test_client().get(path, headers={"Origin": FRONT_END})
     assert response.headers["Access-Control-Allow-Origin"] == FRONT_END
+    assert "WWW-Authenticate" in response.headers["Access-Control-Expose-Headers"]
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", f"{FRONT_END}.evil.example", "null"])
