@@ -437,7 +437,8 @@ SETTINGS: Final = (
         _hook,
         None,
         "`module:function` that is called with a user's `id`, `email` and `scopes` and returns"
-        " a dict of further claims. It cannot replace the claims that this service sets.",
+        " a dict of further claims. It cannot replace the claims that this service sets, and must"
+        " be quick: others who write wait for it.",
     ),
     Setting(
         "FOXTROT_SESSION_IDLE_LIMIT",

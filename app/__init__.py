@@ -29,6 +29,8 @@ from app.views import access
 MAX_BODY_BYTES: Final = 64 * 1024
 DEFAULT_PORT: Final = 5000
 
+_SECRET_IN_URL: Final = re.compile(r"((?:token|password)(?:=|%3D))[^&\s\"]+", re.IGNORECASE)
+
 
 def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
     """Build the app.
@@ -161,7 +163,7 @@ def _refuse_debug_in_public(app: Flask) -> None:
 
 def _set_up_logging() -> None:
     """Log to standard error, unless somebody set up logging already; audit events as they are."""
-    logging.getLogger("werkzeug").addFilter(_hide_link_secrets)
+    logging.getLogger("werkzeug").addFilter(_hide_url_secrets)
     audit_logger = logging.getLogger("foxtrot.audit")
     audit_logger.setLevel(logging.INFO)
     if logging.getLogger("foxtrot").handlers or logging.getLogger().handlers:
@@ -177,11 +179,14 @@ def _log_to_stderr(logger: logging.Logger, form: str) -> None:
     logger.addHandler(handler)
 
 
-def _hide_link_secrets(record: logging.LogRecord) -> bool:
-    """Keep the secrets of one-time links out of the development server's access log."""
+def _hide_url_secrets(record: logging.LogRecord) -> bool:
+    """Keep secrets that stand in a URL out of the development server's access log.
+
+    Those of one-time links belong there; passwords get there by a client's mistake.
+    """
     if isinstance(record.args, tuple):
         record.args = tuple(
-            re.sub(r"token=[^&\s\"]+", "token=…", part) if isinstance(part, str) else part
+            _SECRET_IN_URL.sub(r"\1…", part) if isinstance(part, str) else part
             for part in record.args
         )
     return True

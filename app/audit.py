@@ -112,17 +112,30 @@ def record(
 
 
 def of_user(user: str, limit: int) -> list[AuditEvent]:
-    """The newest events of a user, newest first."""
-    return newest(limit, user=user)
+    """The newest events of a user, newest first; failed sign-ins are at most a third of them.
+
+    Anybody can fail to sign in, as often as it takes to push all else off the list.
+    """
+    failed = newest(limit // 3, user=user, name=Event.LOGIN_FAILED)
+    others = newest(limit - limit // 3, user=user, other_than=Event.LOGIN_FAILED)
+    return sorted([*failed, *others], key=lambda event: event.id, reverse=True)
 
 
-def newest(limit: int, *, user: str | None = None, name: Event | None = None) -> list[AuditEvent]:
-    """The newest events, newest first; of one user, or of one name."""
+def newest(
+    limit: int,
+    *,
+    user: str | None = None,
+    name: Event | None = None,
+    other_than: Event | None = None,
+) -> list[AuditEvent]:
+    """The newest events, newest first; of one user, of one name, or of all names but one."""
     query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
     if user is not None:
         query = query.where(AuditEvent.user == user)
     if name is not None:
         query = query.where(AuditEvent.name == name.value)
+    if other_than is not None:
+        query = query.where(AuditEvent.name != other_than.value)
     return list(db.session.scalars(query))
 
 

@@ -5,7 +5,7 @@ IMMEDIATE`), never half way, so that nothing read in it can be overwritten by
 somebody else; it runs in WAL mode, and a commit that was acknowledged is on the
 disk (`synchronous=FULL`). On PostgreSQL transactions run beside each other: who
 decides by what it reads locks the row (`with_for_update`), writes by a condition,
-or takes a `turn`.
+or takes a `turn`. On both, who waits for a lock in vain gives up after a while.
 """
 
 from __future__ import annotations
@@ -84,12 +84,14 @@ db = SQLAlchemy()
 
 
 def init_app(app: Flask) -> None:
-    """Attach the database to *app* and teach SQLite its manners."""
+    """Attach the database to *app* and teach it its manners."""
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _set_up_sqlite)
             event.listen(db.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(db.engine, "connect", _set_up_postgresql)
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -186,6 +188,7 @@ def exclusive_connection() -> Iterator[Connection]:
     """
     with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long they take
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
         yield connection
 
@@ -196,6 +199,11 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+    connection.commit()
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

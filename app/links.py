@@ -50,14 +50,7 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
         turn("one-time links")
         if user_id is not None:
             users.lock(user_id)
-        db.session.execute(
-            update(OneTimeLink)
-            .where(
-                OneTimeLink.purpose == purpose, OneTimeLink.user_id.is_not_distinct_from(user_id)
-            )
-            .where(OneTimeLink.used_at.is_(None))
-            .values(used_at=now)
-        )
+        void(purpose, user_id, now)
         db.session.add(
             OneTimeLink(
                 purpose=purpose,
@@ -89,6 +82,17 @@ def redeem(purpose: str, secret: str, now: datetime | None = None) -> int | None
     claim = update(OneTimeLink).where(_is_good(purpose, secret, now)).values(used_at=now)
     with transaction():
         return _only_row(db.session.execute(claim.returning(OneTimeLink.user_id)).first())
+
+
+def void(purpose: str, user_id: int | None, now: datetime | None = None) -> None:
+    """Make the links of one purpose and user worthless, as far as they were not used."""
+    unused = update(OneTimeLink).where(
+        OneTimeLink.purpose == purpose,
+        OneTimeLink.user_id.is_not_distinct_from(user_id),
+        OneTimeLink.used_at.is_(None),
+    )
+    with transaction():
+        db.session.execute(unused.values(used_at=now or utcnow()))
 
 
 def void_all(now: datetime | None = None) -> None:

@@ -120,9 +120,9 @@ def register(email: str, password: str, client: Client, now: datetime | None = N
     :raises RegistrationClosed: the operator does not.
     :raises ValidationFailed, EmailTaken: as in `users.create`.
     """
-    if not registration_is_open():
-        raise RegistrationClosed
-    return users.create(email, password, client, now=now)
+    user = _prepare_registration(email, password, now)
+    users.save(user, client)
+    return user
 
 
 def register_with_cookie(
@@ -133,8 +133,11 @@ def register_with_cookie(
     instead_of: LoginSession | None = None,
     now: datetime | None = None,
 ) -> SignIn:
-    """Make an account as `register` does, and sign the browser in."""
-    return _begin_with_cookie(register(email, password, client, now), client, instead_of, now)
+    """Make an account as `register` does, and sign the browser in, or neither."""
+    user = _prepare_registration(email, password, now)
+    with transaction():
+        users.save(user, client)
+        return _begin_with_cookie(user, client, instead_of, now)
 
 
 def registration_is_open() -> bool:
@@ -221,7 +224,7 @@ def reset_password(secret: str, password: str, client: Client, now: datetime | N
     with transaction():
         users.lock(user_id)
         links.redeem(links.RESET, secret, now)
-        users.adopt_hash(user, hashed, client, now)
+        _adopt_password(user, hashed, client, now)
         sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
 
 
@@ -232,7 +235,8 @@ def set_password(user: User, password: str, client: Client, now: datetime | None
     """
     hashed = users.new_hash(password, user.email)
     with transaction():
-        users.adopt_hash(user, hashed, client, now)
+        users.lock(user.id)
+        _adopt_password(user, hashed, client, now)
         sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
 
 
@@ -253,7 +257,7 @@ def change_password(
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
         user = users.hold(proof)
-        users.adopt_hash(user, hashed, client, now)
+        _adopt_password(user, hashed, client, now)
         sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
 
 
@@ -271,8 +275,20 @@ def end_everything(client: Client, now: datetime | None = None) -> int:
         return sessions.end_everybodys(client, now)
 
 
+def _prepare_registration(email: str, password: str, now: datetime | None) -> User:
+    if not registration_is_open():
+        raise RegistrationClosed
+    return users.prepare(email, password, now=now)
+
+
 def _begin_with_cookie(
     user: User, client: Client, instead_of: LoginSession | None, now: datetime | None
 ) -> SignIn:
     session, secret = sessions.start(user, client, with_secret=True, instead_of=instead_of, now=now)
     return SignIn(session, secret=secret)
+
+
+def _adopt_password(user: User, hashed: str, client: Client, now: datetime | None) -> None:
+    """Give a user a new password; a link that was made to choose one is done with."""
+    links.void(links.RESET, user.id, now)
+    users.adopt_hash(user, hashed, client, now)

@@ -8,9 +8,10 @@ be given it from the database alone.
 Accidents are forgiven. Two tabs, a reply that got lost, a client that tries again:
 for `WINDOW` after its first use a token is answered with the newest successor that
 nobody has used yet. A client that was cut off for longer may come back with the
-`Idempotency-Key` of its first try. Anything else can only be a second holder of the
-token: the session ends. Whether a session is live is read from its own row, which
-is locked first, so that no refresh outlives the end of its session.
+`Idempotency-Key` of its first try, which opens the window once more. Anything else
+can only be a second holder of the token: the session ends. Whether a session is live
+is read from its own row, which is locked first, so that no refresh outlives the end
+of its session.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, insert, select, update
+from sqlalchemy import ForeignKey, Index, LargeBinary, bindparam, func, insert, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import audit, sessions
@@ -45,7 +46,10 @@ NONCE_BYTES: Final = 32
 
 
 class RefreshToken(Base):
-    """A token that was handed out. `nonce` makes its successor, and goes when nobody may ask."""
+    """A token that was handed out. `nonce` makes its successor, and goes when nobody may ask.
+
+    `used_at` is its first use, `retried_at` its last late retry: from either the window counts.
+    """
 
     __tablename__ = "refresh_tokens"
 
@@ -54,6 +58,7 @@ class RefreshToken(Base):
         ForeignKey("login_sessions.id", ondelete="CASCADE"), index=True
     )
     used_at: Mapped[datetime | None]
+    retried_at: Mapped[datetime | None]
     nonce: Mapped[bytes | None] = mapped_column(LargeBinary)
     key_id: Mapped[str | None]
     retry_hash: Mapped[str | None]
@@ -93,7 +98,7 @@ _ERASE_NONCES: Final = (
     .where(
         RefreshToken.session_id == bindparam("session"),
         RefreshToken.nonce.is_not(None),
-        RefreshToken.used_at < bindparam("over"),
+        func.coalesce(RefreshToken.retried_at, RefreshToken.used_at) < bindparam("over"),
         RefreshToken.hash != bindparam("kept"),
     )
     .values(nonce=None)
@@ -168,40 +173,44 @@ def _judge_replay(
 ) -> Successor | AppError:
     """A token that was used before: an accident, a late retry, or a thief."""
     token = _row(text)
-    age = max(now - token.used_at, timedelta(0)) if token and token.used_at else None
-    if token is None or age is None:
+    if token is None or token.used_at is None:
         return NotSignedIn()
-    if age <= WINDOW:
-        newest = _newest_unused(text, token)
-        if newest is None:
-            return TooManyAttempts()
-        return _replay(newest, session, client, now)
-    successor = _late_successor(text, token, session, retry_key)
-    if successor is not None and _returned_just_now(token, session, now):
-        return _replay(successor, session, client, now)
-    if successor is None or age >= RETRY_LIMIT or token.retries >= MAX_RETRIES:
+    has_key = _has_key(token, text, retry_key)
+    if _is_in_window(token, has_key, now):
+        return _answer_again(text, token, session, client, now)
+    successor = _late_successor(text, token, session, now) if has_key else None
+    if successor is None:
         _record(Event.REFRESH_REUSED, session, client, now)
         sessions.end(session, Ending.REFRESH_REUSED, client, now)
         return NotSignedIn()
-    token.retries += 1
+    token.retries, token.retried_at = token.retries + 1, now
     sessions.note_use(session, client, now)
     _record(Event.REFRESH_RETRIED, session, client, now)
     return Successor(session, successor)
 
 
-def _replay(successor: str, session: LoginSession, client: Client, now: datetime) -> Successor:
-    """Answer with the same once more; it is an event where another one seems to ask."""
+def _has_key(token: RefreshToken, text: str, retry_key: str | None) -> bool:
+    """Say whether a request carries the `Idempotency-Key` of the first use."""
+    if retry_key is None or token.retry_hash is None:
+        return False
+    return hmac.compare_digest(token.retry_hash, _retry_hash(text, retry_key))
+
+
+def _is_in_window(token: RefreshToken, has_key: bool, now: datetime) -> bool:
+    """Say whether the first use was just now, or the late retry of a client with this key."""
+    moments = [token.used_at, token.retried_at if has_key else None]
+    return any(moment is not None and now - moment <= WINDOW for moment in moments)
+
+
+def _answer_again(
+    text: str, token: RefreshToken, session: LoginSession, client: Client, now: datetime
+) -> Successor | AppError:
+    newest = _newest_unused(text, token)
+    if newest is None:
+        return TooManyAttempts()
     if client.is_elsewhere(session.address, session.user_agent):
         _record(Event.REFRESH_REPLAYED, session, client, now)
-    return Successor(session, successor)
-
-
-def _returned_just_now(token: RefreshToken, session: LoginSession, now: datetime) -> bool:
-    """Say whether this follows a late retry as another tab of the same client does.
-
-    While the successor is unused, that retry was the last use of the session.
-    """
-    return token.retries > 0 and now - session.last_seen_at <= WINDOW
+    return Successor(session, newest)
 
 
 def _newest_unused(text: str, token: RefreshToken) -> str | None:
@@ -223,15 +232,12 @@ def _newest_unused(text: str, token: RefreshToken) -> str | None:
 
 
 def _late_successor(
-    text: str, token: RefreshToken, session: LoginSession, retry_key: str | None
+    text: str, token: RefreshToken, session: LoginSession, now: datetime
 ) -> str | None:
-    """The successor, if this is the client of the first use, whom the answer never reached."""
-    if retry_key is None or token.retry_hash is None or token.nonce is None:
+    """The successor, if the first answer never arrived and it is not too late to come back."""
+    if token.used_at is None or now - token.used_at >= RETRY_LIMIT or token.retries >= MAX_RETRIES:
         return None
-    is_same_client = hmac.compare_digest(token.retry_hash, _retry_hash(text, retry_key))
-    if not is_same_client or session.unseen_answer is None:
-        return None
-    if token.key_id != _key_id():
+    if session.unseen_answer is None or token.nonce is None or token.key_id != _key_id():
         return None
     successor = _successor(text, token.nonce)
     following = _row(successor)

@@ -138,9 +138,8 @@ def choose_grant(user: User, wish: Wish) -> Grant:
     everything = Grant()
     audiences = _choose_audience(everything, wish)
     scopes = _choose_scopes(user, everything, audiences, wish.scope)
-    return Grant(
-        None if wish.audience is None else audiences, None if wish.scope is None else scopes
-    )
+    is_for_all = wish.audience is None and wish.for_issuer
+    return Grant(None if is_for_all else audiences, None if wish.scope is None else scopes)
 
 
 def effective_scopes(token: Token, user: User) -> frozenset[str]:
@@ -150,9 +149,14 @@ def effective_scopes(token: Token, user: User) -> frozenset[str]:
     or have signed.
     """
     scopes = token.scopes & user.scopes
-    if token.audience != (issuer(),) or token.algorithm == "HS256":
+    if token.audience != (issuer(),) or may_be_forged(token):
         scopes -= OWN_SCOPES
     return scopes
+
+
+def may_be_forged(token: Token) -> bool:
+    """Say whether a service could have signed a token itself, for any session that it knows of."""
+    return token.algorithm == "HS256"
 
 
 def own_key_sources(ring: KeyRing, shared_secret: str | None) -> list[KeySource]:

@@ -253,15 +253,17 @@ def set_scopes(user: User, scopes: Iterable[str], client: Client) -> None:
 def disable(user: User, client: Client, now: datetime | None = None) -> None:
     """Keep a user out, until `enable`; what it ends besides is `login.disable`."""
     with transaction():
-        user.disabled_at = user.disabled_at or now or utcnow()
-        audit.record(Event.USER_DISABLED, client, user=user.public_id, now=now)
+        if user.disabled_at is None:
+            user.disabled_at = now or utcnow()
+            audit.record(Event.USER_DISABLED, client, user=user.public_id, now=now)
 
 
 def enable(user: User, client: Client) -> None:
     """Let a disabled user in again."""
     with transaction():
-        user.disabled_at = None
-        audit.record(Event.USER_ENABLED, client, user=user.public_id)
+        if user.disabled_at is not None:
+            user.disabled_at = None
+            audit.record(Event.USER_ENABLED, client, user=user.public_id)
 
 
 def delete(user: User, client: Client) -> None:

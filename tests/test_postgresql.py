@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import inspect
 
 from app import login
-from app.db import Base, db
+from app.db import BUSY_SECONDS, Base, db, exclusive_connection
 from tests import postgresql
 from tests.conftest import MakeApp, find_user, on_postgresql
 from tests.processes import free_port, run, serving
@@ -79,6 +79,25 @@ def test_of_many_upgrades_at_once_one_makes_the_tables(
         upgrades = pool.map(lambda _: run("db", "upgrade", settings=empty), range(6))
         assert [done.stderr for done in upgrades if done.returncode] == []
     assert tables(make_app(**empty)) == TABLES
+
+
+def test_an_upgrade_waits_for_one_under_way_however_long_it_takes(
+    empty: dict[str, str], make_app: MakeApp
+) -> None:
+    """Longer than a request would."""
+    app = make_app(**empty)
+
+    def upgrade() -> None:
+        with app.app_context():
+            flask_migrate.upgrade()
+
+    with ThreadPoolExecutor(1) as pool:
+        with app.app_context(), exclusive_connection():
+            second = pool.submit(upgrade)
+            with pytest.raises(TimeoutError):
+                second.result(BUSY_SECONDS + 1)
+        second.result(60)
+    assert tables(app) == TABLES
 
 
 @on_postgresql

@@ -19,6 +19,13 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 EVENTS_SHOWN: Final = 30
 WARN_FOR: Final = timedelta(days=14)
+JUST_NOW: Final = timedelta(minutes=1)
+
+_DONE: Final = {
+    "password": Event.PASSWORD_CHANGED,
+    "session": Event.SESSION_ENDED,
+    "others": Event.SESSION_ENDED,
+}
 
 
 @blueprint.before_request
@@ -88,13 +95,21 @@ def _page(refusal: AppError | None = None) -> Response:
         sessions=sessions.live(current.user, now),
         events=events,
         warning=_warning(current, now),
-        done=request.args.get("done"),
+        done=_done(events, now),
         refusal=refusal,
         errors=_errors(refusal),
         now=now,
         words=words,
     )
     return make_response(page, refusal.status if refusal else 200)
+
+
+def _done(events: list[AuditEvent], now: datetime) -> str | None:
+    """What the person just did, if it happened: anybody can make a link that claims it."""
+    claimed = request.args.get("done", "")
+    name = _DONE.get(claimed)
+    lately = (event for event in events if now - event.at < JUST_NOW)
+    return claimed if any(event.name == name for event in lately) else None
 
 
 def _errors(refusal: AppError | None) -> dict[str, list[str]]:

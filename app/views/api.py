@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from flask import Blueprint
 
-from app import login, sessions
+from app import login, sessions, tokens
 from app.errors import InsufficientScope, NotFound, WrongPassword
 from app.sessions import Ending
 from app.users import ACCOUNT
@@ -49,11 +50,14 @@ def change_password(body: PasswordChange) -> None:
 
 @blueprint.get("/sessions")
 @bearer.required()
-@operation("The live sessions of the token's user, last used first", answer=SessionsAnswer)
+@operation("The live sessions of the token's user, its own first", answer=SessionsAnswer)
 def list_sessions() -> SessionsAnswer:
-    current = token_session()
-    found = sessions.live(current.user)
-    return SessionsAnswer(sessions=[session_answer(session, current) for session in found])
+    current, now = token_session(), datetime.now(UTC)
+    rows = [session_answer(current, used_now=now)]
+    if not tokens.may_be_forged(bearer.token):
+        found = sessions.live(current.user, now)
+        rows += [session_answer(session) for session in found if session.id != current.id]
+    return SessionsAnswer(sessions=rows)
 
 
 @blueprint.delete("/sessions/<session_id>")

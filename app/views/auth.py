@@ -76,9 +76,8 @@ def password_advice(body: Credentials) -> PasswordAdvice:
 def log_in(body: Login) -> TokenAnswer | Response:
     if body.session == "cookie":
         return _log_in_with_cookie(body)
-    return sign_in_answer(
-        login.with_tokens(body.email, body.password, browser.client(), body.wish())
-    )
+    wish = body.wish(for_issuer=not browser.is_listed_origin())
+    return sign_in_answer(login.with_tokens(body.email, body.password, browser.client(), wish))
 
 
 def _log_in_with_cookie(body: Login) -> Response:
@@ -101,10 +100,8 @@ def _log_in_with_cookie(body: Login) -> Response:
     refusals=(NotSignedIn, InvalidScope, InvalidTarget, TooManyAttempts),
 )
 def refresh(body: Refresh) -> TokenAnswer:
-    key = IDEMPOTENCY_KEY.read()
-    return sign_in_answer(
-        login.refresh(body.refresh_token, browser.client(), body.wish(), retry_key=key)
-    )
+    key, wish = IDEMPOTENCY_KEY.read(), body.wish(for_issuer=not browser.is_listed_origin())
+    return sign_in_answer(login.refresh(body.refresh_token, browser.client(), wish, retry_key=key))
 
 
 @blueprint.post("/token")

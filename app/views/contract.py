@@ -114,7 +114,7 @@ def operation(
 
 def _given_body(model: type[Body], required: bool) -> Body:
     """The request's body, or an empty one where none is needed and none was sent."""
-    if required or request.mimetype or request.content_length:
+    if required or request.mimetype or request.get_data():
         return read_body(model)
     return model()
 

@@ -125,12 +125,17 @@ def sign_in_answer(sign_in: SignIn) -> TokenAnswer:
     return token_answer(sign_in.access_token, sign_in.refresh_token)
 
 
-def session_answer(session: LoginSession, current: LoginSession) -> SessionAnswer:
+def session_answer(session: LoginSession, *, used_now: datetime | None = None) -> SessionAnswer:
+    """What a session's user is told of it.
+
+    :param used_now: for the session that asks. It is not told when it was last refreshed: a thief
+        who holds a copy would learn the moment at which its owner renews, and follow unseen.
+    """
     return SessionAnswer(
         id=session.public_id,
-        current=session.public_id == current.public_id,
+        current=used_now is not None,
         created_at=rfc3339(session.created_at),
-        last_seen_at=rfc3339(session.last_seen_at),
+        last_seen_at=rfc3339(used_now or session.last_seen_at),
         address=session.address,
         device=session.client.device,
     )

@@ -16,7 +16,7 @@ _EVENTS: Final = {
     Event.USER_ENABLED: "The account was enabled again by the operator",
     Event.SCOPES_CHANGED: "The operator changed what you may do",
     Event.LOGIN_SUCCEEDED: "Signed in",
-    Event.LOGIN_FAILED: "A sign-in was refused: the password was wrong",
+    Event.LOGIN_FAILED: "A sign-in was refused",
     Event.PASSWORD_CHANGED: "The password was changed",
     Event.RESET_LINK_MADE: "The operator made a link to reset the password",
     Event.SESSION_ENDED: "A session ended",

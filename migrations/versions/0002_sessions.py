@@ -27,6 +27,7 @@ def upgrade():
         sa.Column("hash", sa.String(), nullable=False),
         sa.Column("session_id", LargeId, nullable=False),
         sa.Column("used_at", Time()),
+        sa.Column("retried_at", Time()),
         sa.Column("nonce", sa.LargeBinary()),
         sa.Column("key_id", sa.String()),
         sa.Column("retry_hash", sa.String()),

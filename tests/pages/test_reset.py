@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from app import links, login, users
 from app.errors import NotFound
+from tests.conftest import find_user
 from tests.pages.conftest import (
     COOKIE,
     NEW_PASSWORD,
@@ -146,3 +147,13 @@ def test_a_reset_link_does_not_let_a_disabled_user_in(
     """A new password is not a pardon."""
     submit(client, "/reset", token=reset_secret(app, disabled), password=NEW_PASSWORD)
     assert sign_in(client, disabled, NEW_PASSWORD).status_code == 401
+
+
+def test_a_password_changed_otherwise_is_the_end_of_the_link(
+    app: Flask, client: FlaskClient, alice: str
+) -> None:
+    """Whoever found an old link cannot take the account back."""
+    token = reset_secret(app, alice)
+    with app.app_context():
+        login.set_password(find_user(app, alice), NEW_PASSWORD, SOMEWHERE)
+    assert get(client, f"/reset?token={token}").status_code == 404

@@ -154,19 +154,18 @@ class Model:
             return None
         age = now - token.used_at
         distance = len(session.tokens) - 1 - session.tokens.index(token)
-        if age <= WINDOW:
+        same_client = key is not None and key == token.key
+        came_back = same_client and token.returned_at is not None
+        if age <= WINDOW or (came_back and now - (token.returned_at or now) <= WINDOW):
             if distance > STEPS:
                 raise Refused("TooManyAttempts")
             return self.replay(session, place)
-        same_client = key is not None and key == token.key
-        if same_client and session.unseen is not None and distance == 1:
-            if token.returned_at is not None and now - token.returned_at <= WINDOW:
-                return self.replay(session, place)
-            if age < RETRY_LIMIT and token.retries < RETRIES:
-                token.retries, token.returned_at = token.retries + 1, now
-                session.last_used, session.place = now, place
-                self.note("refresh.retried", session.user, session, None)
-                return session.tokens[-1].text
+        may_return = age < RETRY_LIMIT and token.retries < RETRIES
+        if same_client and may_return and session.unseen is not None and distance == 1:
+            token.retries, token.returned_at = token.retries + 1, now
+            session.last_used, session.place = now, place
+            self.note("refresh.retried", session.user, session, None)
+            return session.tokens[-1].text
         self.note("refresh.reused", session.user, session, None)
         self.end([session], "refresh_reused", now)
         raise Refused("NotSignedIn")

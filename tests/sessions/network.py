@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.sessions.crowd import PATIENCE
 from tests.support import PASSWORD, bearer
 
 NO_ANSWER = 0
+LOST = 0.1
 
 
 @dataclass(frozen=True)
@@ -106,23 +107,26 @@ class Server:
 
 
 class Program:
-    """A client with one store, which keeps the rules: it waits, and asks the same again.
+    """A client with one store for its threads, which keeps the rules.
 
-    :param logs_out: whether it signs out now and then, and in again.
+    :param logs_out: whether it signs out now and then, and in again; with one thread only.
     """
 
     def __init__(self, url: str, email: str, *, logs_out: bool = False) -> None:
         self.url, self.logs_out = url, logs_out
         self.credentials = {"email": email, "password": PASSWORD, "audience": url}
+        self.lock = threading.Lock()
         self.store: dict[str, str] = {}
         self.ended: list[dict[str, str]] = []
         self.seen: Counter[int] = Counter()
         self.refreshes = 0
 
     def live(self, over: threading.Event) -> None:
-        """Sign in, and refresh again and again, until it is over."""
-        choose = random.Random(self.credentials["email"])
-        self.sign_in()
+        """In a thread: sign in, and refresh again and again, until it is over."""
+        choose = random.Random(threading.get_ident())
+        with self.lock:
+            if not self.store:
+                self.sign_in()
         while not over.is_set():
             self.refresh()
             if choose.random() < 0.3:
@@ -139,12 +143,21 @@ class Program:
 
     def refresh(self) -> None:
         """Trade the token; the key is as new as the token, and kept until the answer is stored."""
-        self.store.setdefault("key", secrets.token_urlsafe(24))
-        body = {"refresh_token": self.store["refresh_token"]}
-        answer = self.insist("/auth/refresh", body, Idempotency_Key=self.store["key"])
-        assert answer.status == 200, answer
-        self.store = answer.body
-        self.refreshes += 1
+        with self.lock:
+            self.store.setdefault("key", secrets.token_urlsafe(24))
+            sent = dict(self.store)
+        body = {"refresh_token": sent["refresh_token"]}
+        answer = self.insist(
+            "/auth/refresh",
+            body,
+            {"Idempotency-Key": sent["key"]},
+            while_true=lambda: self.store["refresh_token"] == sent["refresh_token"],
+        )
+        assert answer.status in (200, NO_ANSWER), answer
+        with self.lock:
+            if answer.status == 200 and self.store["refresh_token"] == sent["refresh_token"]:
+                self.store = answer.body
+                self.refreshes += 1
 
     def log_out(self) -> None:
         """End the session; it has ended once that was acknowledged."""
@@ -154,17 +167,32 @@ class Program:
 
     def ask(self, path: str) -> Answer:
         """GET something with the access token."""
-        return self.insist(path, **bearer(self.store["access_token"]))
+        return self.insist(path, headers=bearer(self.store["access_token"]))
 
-    def insist(self, path: str, body: Any = None, **headers: str) -> Answer:
-        """Send the same request until there is an answer that says neither 429 nor 503."""
+    def insist(
+        self,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        while_true: Callable[[], bool] = lambda: True,
+    ) -> Answer:
+        """Send the same request until there is an answer that says neither 429 nor 503.
+
+        Now and then an answer is lost on the way, besides those that the test destroys.
+
+        :param while_true: says before each further try whether it makes sense still.
+        """
         deadline = time.monotonic() + 2 * PATIENCE
         while time.monotonic() < deadline:
-            answer = call(f"{self.url}{path}", body, **headers)
+            answer = call(f"{self.url}{path}", body, **(headers or {}))
+            if random.random() < LOST:
+                answer = Answer(NO_ANSWER)
             self.seen[answer.status] += 1
             if answer.status not in (NO_ANSWER, 429, 503):
                 return answer
             time.sleep(0.05)
+            if not while_true():
+                return Answer(NO_ANSWER)
         raise AssertionError(f"no answer for {path}: {self.seen}")
 
 

@@ -220,4 +220,5 @@ class Story:
     def wait_a_minute(self) -> None:
         """Let a minute pass for all tokens that were used."""
         with self.app.app_context(), db.engine.connect() as connection, connection.begin():
-            connection.execute(text("UPDATE refresh_tokens SET used_at = used_at - 60000000"))
+            earlier = "used_at = used_at - 60000000"
+            connection.execute(text(f"UPDATE refresh_tokens SET {earlier}"))

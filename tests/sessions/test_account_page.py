@@ -328,3 +328,15 @@ def test_a_device_cannot_pass_for_the_operator(app: Flask, alice: str) -> None:
     client.environ_base["HTTP_USER_AGENT"] = "Command line of the operator"
     log_in_for_cookie(client, alice)
     assert "operator" not in text_of(client).lower()
+
+
+def test_a_link_cannot_make_the_page_say_what_did_not_happen(browser: FlaskClient) -> None:
+    """Whoever sends it to a person wants them to believe it."""
+    assert 'class="done"' not in get(browser, "/account?done=password").text
+
+
+def test_the_page_says_what_was_just_done(browser: FlaskClient) -> None:
+    """Once it has happened."""
+    fields = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    answer = submit(browser, "/account/password", **fields)
+    assert "The password is changed." in get(browser, answer.headers["Location"]).text

@@ -56,10 +56,15 @@ def replay(app: Flask, at: float, key: str | None = None, client: Client = SOMEW
         program.refresh(program.first.refresh, at, key=key, client=client)
 
 
+def disable_and_enable(app: Flask) -> None:
+    for command in ("disable", "enable"):
+        run(app, "users", command, ALICE)
+
+
 DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.USER_CREATED: lambda app: add_user(app, "new@example.com"),
     Event.USER_DISABLED: lambda app: run(app, "users", "disable", ALICE),
-    Event.USER_ENABLED: lambda app: run(app, "users", "enable", ALICE),
+    Event.USER_ENABLED: disable_and_enable,
     Event.USER_DELETED: lambda app: run(app, "users", "delete", ALICE, "--yes"),
     Event.SCOPES_CHANGED: lambda app: run(app, "users", "set-scopes", ALICE, "reports:read"),
     Event.LOGIN_SUCCEEDED: lambda app: log_in(app.test_client(), ALICE),
@@ -75,6 +80,16 @@ DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.REFRESH_RETRIED: lambda app: replay(app, HOUR, KEY),
     Event.REFRESH_REUSED: lambda app: replay(app, HOUR),
 }
+
+
+@pytest.mark.parametrize(("command", "times"), [("disable", 1), ("enable", 0)])
+def test_what_changes_nothing_is_no_event(
+    app: Flask, alice: str, lines: Lines, command: str, times: int
+) -> None:
+    """Disabling a user twice, or enabling one who never was disabled."""
+    for _ in range(2):
+        run(app, "users", command, alice)
+    assert [line["event"] for line in lines()].count(f"user.{command}d") == times
 
 
 @pytest.mark.parametrize("event", list(Event))

@@ -174,6 +174,29 @@ def test_a_retry_that_is_refused_is_not_counted(program: Program) -> None:
     assert late(program).refresh == lost.refresh
 
 
+def test_all_tabs_of_a_computer_that_slept_come_back_together(program: Program) -> None:
+    """One store, one key: the first opens the window for the others."""
+    lost = lose_answer(program)
+    answers = [late(program, HOUR + second).refresh for second in range(10)]
+    assert answers == [lost.refresh] * 10
+
+
+def test_a_tab_that_comes_back_after_another_went_on_is_let_in(program: Program) -> None:
+    """Within the window that the first one opened it is given the newest, afterwards no more."""
+    lost = lose_answer(program)
+    late(program, HOUR)
+    newest = program.refresh(lost.refresh, HOUR + 5).refresh
+    assert late(program, HOUR + 20).refresh == newest
+    assert is_theft(program, at=HOUR + 20.000001)
+
+
+def test_the_window_of_a_late_retry_is_for_its_key(program: Program) -> None:
+    """Whoever copied the token alone is found out there, too."""
+    lose_answer(program)
+    late(program, HOUR)
+    assert is_theft(program, at=HOUR + 1, key=OTHER_KEY)
+
+
 # What is kept for it
 
 

@@ -67,6 +67,19 @@ def actors(app: Flask) -> Iterator[Actors]:
         yield Actors(app, pool)
 
 
+def test_a_lock_that_is_not_let_go_of_is_answered_with_503(
+    app: Flask, alice: str, postgresql_url: str
+) -> None:
+    """As on SQLite: a forgotten transaction does not hold up the threads of the service."""
+    token = sign_in(app, alice)["refresh_token"]
+    with held(postgresql_url, "SELECT 1 FROM login_sessions"):
+        began = time.monotonic()
+        answer = refresh(app, token)
+        assert 4 < time.monotonic() - began < 30
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "unavailable")
+    assert refresh(app, token).status_code == 200
+
+
 def test_a_sign_in_does_not_undo_a_new_password(
     make_app: MakeApp, database: dict[str, str], postgresql_url: str
 ) -> None:

@@ -285,4 +285,4 @@ def test_a_storm_of_everything_is_answered(make_app: MakeApp) -> None:
     answers = at_once([*programs, *[partial(operate, app, alice, 6)] * 2])
     statuses = [status for some in answers for status in some]
     assert set(statuses) <= {200, 204, 303, 401, 403, 404}
-    assert statuses.count(200) > 50
+    assert 200 in statuses

@@ -82,18 +82,18 @@ def test_a_refresh_moves_the_session_to_where_it_came_from(app: Flask, alice: st
     """Address and device are those of the last use."""
     program = sign_program_in(app, alice)
     program.refresh(program.first.refresh, 20, client=ELSEWHERE)
-    [row] = listed(app.test_client(), program.first.access)
+    [_, row] = listed(app.test_client(), sign_program_in(app, alice).first.access)
     assert (row["address"], row["device"]) == (ELSEWHERE.address, "Firefox on Linux")
     assert row["last_seen_at"] > row["created_at"]
 
 
 def test_the_last_used_is_first(app: Flask, client: FlaskClient, alice: str) -> None:
-    """And one is marked as the token's own."""
+    """But for the token's own, which is in use now."""
     programs = [sign_program_in(app, alice) for _ in range(3)]
     programs[1].refresh(programs[1].first.refresh, 20)
     rows = listed(client, programs[0].first.access)
-    assert [row["id"] for row in rows] == [programs[at].session_id for at in (1, 2, 0)]
-    assert [row["current"] for row in rows] == [False, False, True]
+    assert [row["id"] for row in rows] == [programs[at].session_id for at in (0, 1, 2)]
+    assert [row["current"] for row in rows] == [True, False, False]
 
 
 def test_browsers_and_programs_are_listed_alike(app: Flask, token: str, alice: str) -> None:

@@ -1,0 +1,164 @@
+"""Attacks on sessions, each of which once worked: what it took, in as few steps as possible."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+from werkzeug.test import TestResponse
+
+from app import login, sessions, users
+from app.db import db
+from app.views.messages import rfc3339
+from tests.conftest import MakeApp, add_user, find_user
+from tests.sessions.conftest import KEY, Program, refusal, sign_program_in, signed_in_browser
+from tests.sessions.network import Server, call
+from tests.support import (
+    ORIGIN,
+    PASSWORD,
+    SECRET_KEY,
+    SOMEWHERE,
+    access_token,
+    cheap_settings,
+    claims_of,
+    get,
+)
+from tests.support import log_in as sign_in
+
+LOGIN, NOTES, ALICE = "https://login.example.com", "https://notes.example.com", "alice@example.com"
+
+
+@pytest.fixture
+def front_end(make_app: MakeApp) -> FlaskClient:
+    """A way into a house with a front end beside it, and with Alice."""
+    app = make_app(FOXTROT_PUBLIC_URL=LOGIN, FOXTROT_ORIGINS=NOTES)
+    add_user(app, ALICE)
+    return app.test_client()
+
+
+def send(client: FlaskClient, path: str, origin: str | None, **body: Any) -> TestResponse:
+    headers = {} if origin is None else {"Origin": origin}
+    return client.post(path, json=body, headers=headers, base_url=LOGIN)
+
+
+def log_in(client: FlaskClient, origin: str | None, **wish: Any) -> TestResponse:
+    return send(client, "/auth/login", origin, email=ALICE, password=PASSWORD, **wish)
+
+
+def audience(answer: TestResponse) -> list[str]:
+    found: list[str] = claims_of(answer.get_json()["access_token"])["aud"]
+    return found
+
+
+def test_a_front_end_gets_no_token_for_us_without_the_cookie_either(front_end: FlaskClient) -> None:
+    """A listed origin logs in as a program would, and refreshes from anywhere it likes."""
+    answer = log_in(front_end, NOTES)
+    assert audience(answer) == ["notes"]
+    token = answer.get_json()["refresh_token"]
+    assert audience(send(front_end, "/auth/refresh", None, refresh_token=token)) == ["notes"]
+    assert refusal(log_in(front_end, NOTES, audience=LOGIN)) == (400, "invalid_target")
+
+
+def test_a_front_end_gets_no_token_for_us_by_a_programs_refresh_token(
+    front_end: FlaskClient,
+) -> None:
+    """A listed origin has come by one whose session may do everything."""
+    token = log_in(front_end, None).get_json()["refresh_token"]
+    answer = send(front_end, "/auth/refresh", NOTES, refresh_token=token, audience=LOGIN)
+    assert refusal(answer) == (400, "invalid_target")
+    assert audience(send(front_end, "/auth/refresh", NOTES, refresh_token=token)) == ["notes"]
+
+
+def test_a_logout_is_never_acknowledged_unread(client: FlaskClient, program: Program) -> None:
+    """A body in chunks, with no type and no length, was taken for none: 204, and nothing ended."""
+    body = io.BytesIO(json.dumps({"refresh_token": program.first.refresh}).encode())
+    answer = client.post(
+        "/auth/logout",
+        input_stream=body,
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+        base_url=ORIGIN,
+    )
+    assert answer.status_code == 415
+
+
+def test_a_thief_cannot_see_when_the_owner_renews(client: FlaskClient, program: Program) -> None:
+    """Who holds a copy polled the list of sessions, and followed each renewal within 20 seconds."""
+
+    def listed() -> list[tuple[str, bool]]:
+        rows = get(client, "/api/sessions", program.first.access).get_json()["sessions"]
+        later = rfc3339(program.began + timedelta(seconds=300))
+        return [(row["id"], row["last_seen_at"] >= later) for row in rows]
+
+    other = sign_program_in(program.app, ALICE)
+    other.refresh(other.first.refresh, 300)
+    before = listed()
+    program.refresh(program.first.refresh, 600)
+    assert listed() == before
+
+
+def test_noise_does_not_hide_a_return(app: Flask, alice: str, program: Program) -> None:
+    """Who came back with a stolen key failed to sign in until the person could not see it."""
+    browser = signed_in_browser(app, alice)
+    for at in (60, 600):
+        program.refresh(program.first.refresh, at, key=KEY)
+    for _ in range(31):
+        sign_in(app.test_client(), alice, "wrong horse battery staple")
+    page = get(browser, "/account").text
+    assert "A device that had lost its connection came back" in page
+    assert "A sign-in was refused" in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/login?email=ann@example.com&password=quiet-herons",
+        "/login?next=/account?current_password%3Dquiet-herons",
+        "/api/me?ACCESS_TOKEN=quiet-herons",
+    ],
+)
+def test_a_secret_in_a_url_is_not_logged(
+    data_dir: Path, app: Flask, tmp_path: Path, path: str
+) -> None:
+    """A form that is sent by GET, or a client's mistake; our own log must not keep it."""
+    with Server(cheap_settings(data_dir), tmp_path / "output") as server:
+        call(f"{server.url}{path}")
+    log = (tmp_path / "output").read_text()
+    assert path.partition("?")[0] in log
+    assert "quiet" not in log
+
+
+def test_a_user_disabled_while_registering_stays_out(app: Flask) -> None:
+    """The session began after the operator had ended all, and lived when they were enabled."""
+
+    def disable(_session: Any) -> None:
+        with app.app_context():
+            login.disable(find_user(app, ALICE), SOMEWHERE)
+
+    with app.app_context():
+        event.listen(db.session, "after_commit", disable, once=True)
+        secret = login.register_with_cookie(ALICE, PASSWORD, SOMEWHERE).secret
+        users.enable(find_user(app, ALICE), SOMEWHERE)
+        assert sessions.by_secret(str(secret), SOMEWHERE) is None
+
+
+def test_whoever_shares_the_secret_ends_no_session_whose_token_they_never_had(
+    make_app: MakeApp,
+) -> None:
+    """A service listed all sessions of a user, and signed a token of each, to end it by."""
+    app = make_app(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SECRET_KEY)
+    client, alice = app.test_client(), add_user(app, ALICE)
+    other, received = (access_token(client, alice, audience=name) for name in (ORIGIN, "notes"))
+    claims = {**claims_of(received), "aud": [ORIGIN, "notes"]}
+    forged = jwt.encode(claims, SECRET_KEY, "HS256", headers={"typ": "at+jwt"})
+    rows = get(client, "/api/sessions", forged).get_json()["sessions"]
+    assert [row["id"] for row in rows] == [claims["sid"]]
+    assert get(client, "/api/me", other).status_code == 200
