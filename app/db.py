@@ -115,13 +115,12 @@ def transaction() -> Iterator[None]:
     What was read before is read anew inside.
     """
     session = db.session()
-    if session.info.get("writing"):
+    if "connection" in session.info:
         yield
         return
     session.rollback()
-    session.info["writing"] = True
     try:
-        session.connection(execution_options={"writes": True})
+        session.info["connection"] = session.connection(execution_options={"writes": True})
         yield
         session.commit()
     except BaseException:
@@ -129,7 +128,7 @@ def transaction() -> Iterator[None]:
         session.info.pop("on_commit", None)
         raise
     finally:
-        session.info["writing"] = False
+        session.info.pop("connection", None)
     for action in session.info.pop("on_commit", []):
         action()
 
@@ -146,7 +145,7 @@ def turn(name: str) -> None:
 def on_commit(action: Callable[[], None]) -> None:
     """Do something once the transaction under way is on the disk; at once outside of one."""
     session = db.session()
-    if session.info.get("writing"):
+    if "connection" in session.info:
         session.info.setdefault("on_commit", []).append(action)
     else:
         action()
@@ -158,7 +157,8 @@ def execute(statement: Executable, **values: Any) -> CursorResult[Any]:
     It goes past the ORM: what objects hold unwritten is not written before, and objects do
     not learn of it. That takes a tenth of the time.
     """
-    return db.session.connection().execute(statement, values)
+    connection: Connection = db.session().info["connection"]
+    return connection.execute(statement, values)
 
 
 def row_count(change: Update) -> int:
@@ -170,7 +170,7 @@ def row_count(change: Update) -> int:
 
 def release() -> None:
     """Give the connection back before work that takes long and needs no database."""
-    if not db.session().info.get("writing"):
+    if "connection" not in db.session().info:
         db.session.rollback()
 
 
