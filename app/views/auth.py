@@ -134,6 +134,8 @@ def log_out(body: Logout) -> Response:
     if body.refresh_token is not None:
         login.log_out(body.refresh_token, browser.client())
         return Response(status=204)
+    response = Response(status=204)
     if browser.has_cookie():
         browser.require_permitted_origin()
-    return browser.end(Response(status=204))
+        browser.tell_next(response, "signed-out")
+    return browser.end(response)
