@@ -59,7 +59,10 @@ class AuditEvent(Base):
     """Something that happened. `user` and `session` are public ids and outlive their rows."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index("ix_audit_events_user", "user", "id"),)
+    __table_args__ = (
+        Index("ix_audit_events_user", "user", "id"),
+        Index("ix_audit_events_user_name", "user", "name", "id"),
+    )
 
     id: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), primary_key=True

@@ -152,7 +152,7 @@ def on_commit(action: Callable[[], None]) -> None:
 
 
 def execute(statement: Executable, **values: Any) -> CursorResult[Any]:
-    """Carry out a statement of this module's caller that was built once, inside a transaction.
+    """Carry out a prebuilt statement, inside a transaction.
 
     It goes past the ORM: what objects hold unwritten is not written before, and objects do
     not learn of it. That takes a tenth of the time.

@@ -47,9 +47,10 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
     secret = new_secret()
     user_id = user.id if user else None
     with transaction():
-        turn("one-time links")
-        if user_id is not None:
-            users.lock(user_id)
+        if user_id is None:
+            turn("one-time links")
+        elif not users.lock(user_id):
+            raise NotFound("This user was deleted just now.")
         void(purpose, user_id, now)
         db.session.add(
             OneTimeLink(

@@ -11,11 +11,17 @@ from app import audit, links, refresh_tokens, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.db import db, transaction, turn, utcnow
-from app.errors import NotFound, NotSignedIn, RegistrationClosed, ValidationFailed
+from app.errors import (
+    InvalidCredentials,
+    NotFound,
+    NotSignedIn,
+    RegistrationClosed,
+    ValidationFailed,
+)
 from app.refresh_tokens import Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
-from app.users import User
+from app.users import Proof, User
 
 
 @dataclass(frozen=True)
@@ -249,6 +255,7 @@ def change_password(
 ) -> None:
     """Change the password of whoever is signed in; their other sessions end.
 
+    :raises NotSignedIn: meanwhile the session ended, or the password was changed.
     :raises WrongPassword: the current one is not right.
     :raises ValidationFailed: the new one is not acceptable.
     :raises NotSignedIn: the session was ended meanwhile.
@@ -259,11 +266,18 @@ def change_password(
         raise ValidationFailed({"new_password": ["Choose another one than the current password."]})
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
-        user = users.hold(proof)
+        user = _hold_who_is_signed_in(proof)
         if not session.is_live(now or utcnow()):
             raise NotSignedIn
         _adopt_password(user, hashed, client, now)
         sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
+
+
+def _hold_who_is_signed_in(proof: Proof) -> User:
+    try:
+        return users.hold(proof)
+    except InvalidCredentials:
+        raise NotSignedIn from None
 
 
 def disable(user: User, client: Client, now: datetime | None = None) -> None:
@@ -276,6 +290,7 @@ def disable(user: User, client: Client, now: datetime | None = None) -> None:
 def end_everything(client: Client, now: datetime | None = None) -> int:
     """End all that an old backup brought back: every session, every link. Gives the sessions."""
     with transaction():
+        users.lock_all()
         links.void_all(now)
         return sessions.end_everybodys(client, now)
 

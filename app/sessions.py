@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
 
 from app import audit, users
 from app.audit import Event
-from app.client import Client
+from app.client import Client, name_device
 from app.db import FAILURES, Base, db, execute, row_count, transaction, utcnow
 from app.ids import digest, new_id, new_secret
 from app.users import User
@@ -104,9 +104,9 @@ class LoginSession(Base):
         )
 
     @property
-    def client(self) -> Client:
-        """Who used it last."""
-        return Client(self.address, self.user_agent)
+    def device(self) -> str:
+        """What used it last, in plain words."""
+        return name_device(self.user_agent)
 
     def is_live(self, now: datetime) -> bool:
         """Say whether this session still lets its user in."""
@@ -156,6 +156,7 @@ def start(
         last_seen_at=now,
     )
     with transaction():
+        users.lock(user.id)
         if instead_of is not None:
             end(instead_of, Ending.SIGNED_IN_ANEW, client, now)
         _make_room(user, client, now)
@@ -168,16 +169,29 @@ def start(
 
 
 def by_secret(secret: str, client: Client, now: datetime | None = None) -> LoginSession | None:
-    """Find the live session whose cookie this is, and note that it was used."""
+    """Find the live session whose cookie this is, and note once a minute that it was used."""
     now = now or utcnow()
     query = select(LoginSession).where(LoginSession.secret_hash == digest(secret))
     session = db.session.scalar(query)
     if session is None or not session.is_live(now):
         return None
     if now - session.last_seen_at >= min(TOUCH_EVERY, _limit("IDLE") / 10):
+        return _noted(session, client, now)
+    return session
+
+
+def _noted(session: LoginSession, client: Client, now: datetime) -> LoginSession | None:
+    """Write down a use, unless the session has ended meanwhile."""
+    locked = select(LoginSession).where(LoginSession.id == session.id)
+    locked = locked.with_for_update(of=LoginSession).execution_options(populate_existing=True)
+    try:
         with transaction():
-            if session.is_live(now):
-                note_use(session, client, now)
+            found = db.session.scalar(locked)
+            if found is None or not found.is_live(now):
+                return None
+            note_use(found, client, now)
+    except FAILURES:
+        _log.warning("The use of a session cannot be written down now; it is let through.")
     return session
 
 
@@ -304,11 +318,11 @@ def _record_end(session: LoginSession, ending: Ending, client: Client, now: date
 
 
 def _make_room(user: User, client: Client, now: datetime) -> None:
-    """Let sign-ins at once count each other, and end what is too much."""
-    users.lock(user.id)
+    """End what would be too much with one more session."""
     most = current_app.config["FOXTROT_SESSIONS_PER_USER"]
-    for session in live(user, now)[most - 1 :]:
-        end(session, Ending.TOO_MANY_SESSIONS, client, now)
+    surplus = [session.id for session in live(user, now)[most - 1 :]]
+    if surplus:
+        _end(LoginSession.id.in_(surplus), Ending.TOO_MANY_SESSIONS, client, now)
 
 
 def _is_running(now: datetime) -> ColumnElement[bool]:

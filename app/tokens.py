@@ -1,6 +1,6 @@
 """Access tokens: what goes into one, and how it is signed (RFC 9068).
 
-Decides audience and scopes, mints, and wires the verifier of this service's own
+Decides audience and scopes, mints, and lists the key sources of this service's own
 API. Keys come from `keys`, the session from `sessions`.
 """
 
@@ -45,6 +45,8 @@ RESERVED_CLAIMS: Final = frozenset(
         "scope",
         "client_id",
         "auth_time",
+        "acr",
+        "amr",
         "status",
         "cnf",
         "act",

@@ -162,15 +162,20 @@ def hold(proof: Proof) -> User:
     return user
 
 
-def lock(user_id: int) -> None:
-    """Inside a transaction, keep a row for oneself.
+def lock(user_id: int) -> bool:
+    """Inside a transaction, keep a row for oneself; say whether it is still there.
 
     Whatever concerns many sessions of a user, or their links, locks the user first: so no two
     of these wait for each other, each with what the other wants. New rows that only refer to
     the user are not kept waiting (`FOR NO KEY UPDATE`).
     """
     query = select(User.id).where(User.id == user_id)
-    db.session.execute(query.with_for_update(key_share=True))
+    return db.session.scalar(query.with_for_update(key_share=True)) is not None
+
+
+def lock_all() -> None:
+    """Inside a transaction, keep all rows, for what concerns everybody's sessions."""
+    db.session.execute(select(User.id).order_by(User.id).with_for_update(key_share=True))
 
 
 def _prove(user: User | None, password: str) -> Proof | None:

@@ -39,6 +39,7 @@ _COLUMNS = ("at", "event", "reason", "user", "session", "address", "device")
 
 
 def _id_of(who: str | None) -> str | None:
-    if who is None or who.startswith("u_"):  # also the id of a user who is no more
+    is_id = who is not None and who.startswith("u_") and "@" not in who
+    if who is None or is_id:  # an id also of a user who is no more
         return who
     return find_user(who).public_id

@@ -72,7 +72,7 @@ def _as_dict(session: LoginSession) -> dict[str, str]:
         "user": session.user.public_id,
         "email": session.user.email,
         "address": session.address,
-        "device": session.client.device,
+        "device": session.device,
         "created_at": rfc3339(session.created_at),
         "last_seen_at": rfc3339(session.last_seen_at),
     }

@@ -40,11 +40,11 @@ def command(view: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def find_user(email: str) -> User:
+def find_user(who: str) -> User:
     """Find a user by address or by id."""
-    user = users.by_public_id(email) or users.by_email(email)
+    user = users.by_public_id(who) or users.by_email(who)
     if user is None:
-        raise click.ClickException(f"There is no user {email!r}. See: flask users list")
+        raise click.ClickException(f"There is no user {who!r}. See: flask users list")
     return user
 
 

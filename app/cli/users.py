@@ -54,7 +54,7 @@ def list_users(as_json: bool) -> None:
 @email_argument
 @json_option
 @command
-def showfind_user(email: str, as_json: bool) -> None:
+def show_user(email: str, as_json: bool) -> None:
     """Show one user."""
     _show([find_user(email)], as_json, single=True)
 
@@ -92,7 +92,7 @@ def reset_link(email: str) -> None:
 @group.command("disable")
 @email_argument
 @command
-def disablefind_user(email: str) -> None:
+def disable_user(email: str) -> None:
     """Keep a user out, at once, until enabled again."""
     user = find_user(email)
     login.disable(user, operator())
@@ -102,7 +102,7 @@ def disablefind_user(email: str) -> None:
 @group.command("enable")
 @email_argument
 @command
-def enablefind_user(email: str) -> None:
+def enable_user(email: str) -> None:
     """Let a disabled user in again."""
     user = find_user(email)
     users.enable(user, operator())
@@ -113,7 +113,7 @@ def enablefind_user(email: str) -> None:
 @email_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @command
-def deletefind_user(email: str, yes: bool) -> None:
+def delete_user(email: str, yes: bool) -> None:
     """Delete a user and everything that is theirs."""
     user = find_user(email)
     address = user.email

@@ -41,6 +41,8 @@ def change_password() -> Response:
         login.change_password(_session(), current, new, browser.client())
     except (WrongPassword, ValidationFailed) as refusal:
         return _page(refusal)
+    except NotSignedIn:
+        return redirect(url_for("pages.log_in"), 303)
     return _done("password")
 
 
@@ -72,8 +74,11 @@ def end_all_sessions() -> Response:
 @blueprint.post("/warning/dismiss")
 @login_required
 def dismiss_warning() -> Response:
-    user = _session().user.public_id
-    audit.record(Event.WARNING_DISMISSED, browser.client(), user=user)
+    current = _session()
+    warning = _warning(current, datetime.now(UTC))
+    if warning is not None and request.form.get("event") == str(warning.id):  # and no newer one
+        user = current.user.public_id
+        audit.record(Event.WARNING_DISMISSED, browser.client(), user=user)
     return redirect(url_for("account.show"), 303)
 
 

@@ -1,4 +1,4 @@
-"""Blueprint `auth`: register, log in, get a token, log out; JSON in, JSON out."""
+"""Blueprint `auth`: register, log in, refresh, get a token, log out; JSON in, JSON out."""
 
 from __future__ import annotations
 

@@ -46,15 +46,8 @@ def has_cookie() -> bool:
 
 def begin(response: R, sign_in: SignIn) -> R:
     """Hand the browser the cookie of the session that begins."""
-    response.set_cookie(
-        _cookie_name(),
-        sign_in.secret or "",
-        max_age=current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"],
-        secure=_is_https(),
-        httponly=True,
-        samesite="Lax",
-        path="/",
-    )
+    lifetime = current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"]
+    _set_cookie(response, _COOKIE, sign_in.secret or "", lifetime)
     g.browser_session = sign_in.session
     return response
 
@@ -72,15 +65,7 @@ def end(response: R) -> R:
 
 def tell_next(response: R, message: str) -> R:
     """Have the next page say, once, what was done; by a cookie, so that no link can claim it."""
-    response.set_cookie(
-        _cookie_name(_DONE),
-        message,
-        max_age=60,
-        secure=_is_https(),
-        httponly=True,
-        samesite="Lax",
-        path="/",
-    )
+    _set_cookie(response, _DONE, message, max_age=60)
     return response
 
 
@@ -194,6 +179,18 @@ def _is_https() -> bool:
 
 def _cookie_name(name: str = _COOKIE) -> str:
     return f"__Host-{name}" if _is_https() else name
+
+
+def _set_cookie(response: Response, name: str, value: str, max_age: int) -> None:
+    response.set_cookie(
+        _cookie_name(name),
+        value,
+        max_age=max_age,
+        secure=_is_https(),
+        httponly=True,
+        samesite="Lax",
+        path="/",
+    )
 
 
 def _delete_cookie(response: Response, name: str) -> None:

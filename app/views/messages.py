@@ -132,14 +132,13 @@ def session_answer(session: LoginSession, *, asks: Client | None = None) -> Sess
     :param asks: who uses it now, if it is the one that asks. It is not told when and from where it
         was last refreshed: a thief who holds a copy would see its owner renew, and follow unseen.
     """
-    used_by, used_at = asks or session.client, datetime.now(UTC) if asks else session.last_seen_at
     return SessionAnswer(
         id=session.public_id,
         current=asks is not None,
         created_at=rfc3339(session.created_at),
-        last_seen_at=rfc3339(used_at),
-        address=used_by.address,
-        device=used_by.device,
+        last_seen_at=rfc3339(datetime.now(UTC) if asks else session.last_seen_at),
+        address=(asks or session).address,
+        device=(asks or session).device,
     )
 
 

@@ -64,6 +64,7 @@ def upgrade():
         sa.PrimaryKeyConstraint("id", name="pk_audit_events"),
     )
     op.create_index("ix_audit_events_user", "audit_events", ["user", "id"])
+    op.create_index("ix_audit_events_user_name", "audit_events", ["user", "name", "id"])
 
 
 def downgrade():

@@ -359,6 +359,13 @@ def test_the_sign_in_page_says_what_was_just_done(
     assert [said in get(browser, "/login").text for _ in range(2)] == [True, False]
 
 
+def shown_theft(browser: FlaskClient) -> str:
+    """What the button of the warning sends."""
+    match = re.search(r'name="event" value="(\d+)"', get(browser, "/account").text)
+    assert match
+    return match[1]
+
+
 def robbed(app: Flask, email: str) -> None:
     """Somebody used a copy of a session of theirs."""
     with app.app_context():
@@ -381,9 +388,20 @@ def test_the_warning_goes_when_the_person_knows_why(
 ) -> None:
     """And comes back with the next theft."""
     robbed(app, alice)
-    submit(browser, "/account/warning/dismiss")
+    submit(browser, "/account/warning/dismiss", event=shown_theft(browser))
     assert WARNING not in text_of(browser)
     robbed(app, alice)
+    assert WARNING in text_of(browser)
+
+
+def test_a_theft_that_was_not_shown_is_not_dismissed(
+    app: Flask, browser: FlaskClient, alice: str
+) -> None:
+    """It came between the page and the click."""
+    robbed(app, alice)
+    shown = shown_theft(browser)
+    robbed(app, alice)
+    submit(browser, "/account/warning/dismiss", event=shown)
     assert WARNING in text_of(browser)
 
 

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient, FlaskCliRunner
 from app import create_app, links, login
 from app.audit import LOG_ONLY, Event
 from app.client import Client
-from tests.conftest import dispose, find_user
+from tests.conftest import add_user, dispose, find_user
 from tests.sessions.conftest import (
     ELSEWHERE,
     Program,
@@ -207,6 +207,16 @@ def test_the_event_of_a_deleted_user_is_shown_by_the_id(
     told(runner, "users", "delete", alice, "--yes")
     assert [row["event"] for row in happened(runner, "--user", who)] == ["user.deleted"]
     assert run(runner, "events", "--user", alice).exit_code == 1
+
+
+def test_an_address_that_looks_like_an_id_is_one_of_a_user(
+    runner: FlaskCliRunner, app: Flask
+) -> None:
+    """And not that of nobody, to whom nothing happened."""
+    add_user(app, "u_smith@example.com")
+    assert [row["event"] for row in happened(runner, "--user", "u_smith@example.com")] == [
+        "user.created"
+    ]
 
 
 def test_events_of_one_name_are_shown(runner: FlaskCliRunner, app: Flask, alice: str) -> None:

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from app import audit, links, login, sessions, users
-from app.db import db
+from app.db import db, utcnow
 from app.errors import InvalidCredentials, NotFound
 from app.sessions import Ending
 from tests.conftest import MakeApp, add_user, find_user, on_postgresql
@@ -140,7 +140,7 @@ def test_a_new_reset_link_and_the_end_of_its_user_do_not_block_each_other(
         delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
         make = actors.begin(lambda: login.reset_url(find_user(app, alice), SOMEWHERE))
     delete.result(PATIENCE)
-    assert isinstance(make.exception(PATIENCE), IntegrityError)  # of nobody
+    assert isinstance(make.exception(PATIENCE), NotFound)
 
 
 def test_a_new_reset_link_and_the_use_of_an_old_one_do_not_block_each_other(
@@ -181,3 +181,30 @@ def test_a_deleted_user_leaves_no_event_of_a_refresh_that_was_under_way(
     delete.result(PATIENCE)
     with app.app_context():
         assert {event.name for event in audit.newest(9)} == {"user.deleted"}
+
+
+def test_the_end_of_everything_and_of_a_user_do_not_block_each_other(
+    app: Flask, alice: str, actors: Actors, postgresql_url: str
+) -> None:
+    """Each wants the user, sessions and links of the same person."""
+    sign_in(app, alice)
+    with held(postgresql_url, "SELECT 1 FROM users"):
+        delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
+        everything = actors.begin(lambda: login.end_everything(SOMEWHERE))
+    delete.result(PATIENCE)
+    everything.result(PATIENCE)
+
+
+def test_a_cookie_whose_session_ends_while_its_use_is_noted_is_dead(
+    app: Flask, alice: str, actors: Actors, postgresql_url: str
+) -> None:
+    """At once, also for the request that was under way."""
+    with app.app_context():
+        earlier = utcnow() - timedelta(minutes=2)
+        user = find_user(app, alice)
+        _, secret = sessions.start(user, SOMEWHERE, with_secret=True, now=earlier)
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("UPDATE login_sessions SET ended_at = 1")
+        asked = actors.begin(lambda: sessions.by_secret(secret or "", SOMEWHERE))
+        other.commit()
+    assert asked.result(PATIENCE) is None
