@@ -37,6 +37,7 @@ function giveAdvice(input) {
     clearTimeout(pause);
     pause = setTimeout(() => ask(++asked), 350);
   });
+  if (input.value) ask(++asked); // typed before this file had arrived
 
   async function ask(turn) {
     if (!input.value) return tell("", false);
@@ -57,7 +58,7 @@ function giveAdvice(input) {
   }
 
   function forgetOldVerdict() {
-    const old = document.getElementById("password-wrong");
+    const old = document.getElementById(`${input.id}-wrong`);
     if (!old) return;
     old.remove();
     input.removeAttribute("aria-invalid");
