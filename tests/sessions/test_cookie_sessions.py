@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,3 +289,14 @@ def test_a_short_idle_limit_is_kept_alive_too(make_app: MakeApp, alice: str) -> 
     with app.app_context():
         uses = [datetime.now(UTC) + timedelta(seconds=second) for second in range(10, 600, 50)]
         assert all(sessions.by_secret(secret, SOMEWHERE, use) for use in uses)
+
+
+def test_a_page_is_shown_although_its_use_cannot_be_written_down(
+    app: Flask, alice: str, data_dir: Path
+) -> None:
+    """Somebody else holds the database's write lock, and reading goes on."""
+    client = signed_in_browser(app, alice)
+    with closing(sqlite3.connect(data_dir / "foxtrot.sqlite3", isolation_level=None)) as other:
+        other.execute("UPDATE login_sessions SET last_seen_at = last_seen_at - 120000000")
+        other.execute("BEGIN IMMEDIATE")
+        assert get(client, "/account").status_code == 200
