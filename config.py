@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import os
 import re
 import textwrap
@@ -119,6 +120,12 @@ def _check_together(settings: dict[str, Any]) -> None:
         raise ConfigError(
             "FOXTROT_SHARED_SECRET must differ from FOXTROT_SECRET_KEY: services must not be able"
             " to read what this one encrypts."
+        )
+    settings["FOXTROT_SECRET_KEY_FALLBACKS"] = settings["FOXTROT_SECRET_KEY_FALLBACKS"] or ()
+    if shared is not None and shared in settings["FOXTROT_SECRET_KEY_FALLBACKS"]:
+        raise ConfigError(
+            "FOXTROT_SHARED_SECRET must not be among FOXTROT_SECRET_KEY_FALLBACKS: services must"
+            " not be able to read what was encrypted with it."
         )
     if own is None and not settings["FOXTROT_DATABASE_URL"].startswith("sqlite"):
         raise ConfigError(
@@ -305,6 +312,17 @@ def _strong_secret(text: str) -> str:
     return text
 
 
+def _strong_secrets(text: str) -> tuple[str, ...]:
+    """Secrets, each as strong as a single one has to be; a JSON list where they hold commas."""
+    try:
+        listed = json.loads(text) if text.lstrip().startswith("[") else re.split(r"[\s,]+", text)
+    except (ValueError, RecursionError):
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(secret, str) for secret in listed):
+        raise ValueError('secrets separated by commas, or a JSON list such as ["...", "..."]')
+    return tuple(dict.fromkeys(_strong_secret(secret) for secret in listed if secret))
+
+
 def _database_url(text: str) -> str:
     """A SQLite or PostgreSQL URL; PostgreSQL is spoken to by psycopg 3."""
     url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", text.strip())
@@ -402,10 +420,25 @@ SETTINGS: Final = (
         secret=True,
     ),
     Setting(
+        "FOXTROT_SECRET_KEY_FALLBACKS",
+        _strong_secrets,
+        None,
+        "The secrets before it, separated by commas, newest first: they open what was encrypted"
+        " with them, until `flask keys rewrap`.",
+        secret=True,
+    ),
+    Setting(
         "FOXTROT_ALGORITHM",
         _one_of("ES256", "EdDSA", "RS256", "HS256"),
         "ES256",
-        "How access tokens are signed. `HS256` shares one secret with all services.",
+        "How access tokens are signed. `HS256` shares one secret with all services. A change takes"
+        " effect some minutes after the start, once every service can know the new key.",
+    ),
+    Setting(
+        "FOXTROT_KEY_ROTATION_DAYS",
+        _whole_number(0, 3650),
+        "90",
+        "After how many days another key signs. 0: only when `flask keys rotate` says so.",
     ),
     Setting(
         "FOXTROT_SHARED_SECRET",

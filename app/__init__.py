@@ -12,6 +12,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from flask_migrate import Migrate
 import config
 from app import banner, cli, db, keys, schema, secret_key, tokens, views
 from app.errors import StartRefused
+from app.keys import Policy
 from app.secret_key import SecretKey
 from app.views import access
 
@@ -65,7 +67,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     _set_up_logging()
     _attach_database(app)
     app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
-    app.extensions["foxtrot_prepare"] = lambda: prepare(app)
+    app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app)
     command = _command()
@@ -79,13 +81,16 @@ def _build(environ: Mapping[str, str]) -> Flask:
     return app
 
 
-def prepare(app: Flask) -> None:
-    """Bring schema, secret and signing key into being; once, before serving or commanding."""
+def prepare(app: Flask, *, serves: bool = True) -> None:
+    """Bring schema, secret and signing key into being; once, before serving or commanding.
+
+    :param serves: whether this process is to sign; a command leaves the keys as they are.
+    """
     if "foxtrot_keys" in app.extensions:
         return
     with app.app_context():
         try:
-            _prepare_database(app)
+            _prepare_database(app, serves)
         except db.FAILURES as error:
             where = db.file() or config.masked(app.config["FOXTROT_DATABASE_URL"])
             reason = " ".join(str(getattr(error, "orig", error)).split())
@@ -94,26 +99,37 @@ def prepare(app: Flask) -> None:
             db.disconnect()  # workers that are forked later must not share a connection
 
 
-def _prepare_database(app: Flask) -> None:
+def _prepare_database(app: Flask, serves: bool) -> None:
     uses_file = app.config["FOXTROT_SECRET_KEY"] is None
     has_secret = uses_file and secret_key.exists(Path(app.config["FOXTROT_DATA_DIR"]))
     schema.migrate_if_sqlite(must_exist=has_secret)
     secret = _secret_key(app)
-    algorithm = tokens.asymmetric_algorithm(app.config["FOXTROT_ALGORITHM"])
+    policy = _key_policy(app)
+    ring = keys.KeyRing(policy, secret, app.app_context)
     if schema.is_current():
-        keys.ensure(algorithm, secret)
-    ring = keys.KeyRing(algorithm, secret)
+        keys.start(policy, secret, serves=serves)
+        ring.load()
     app.extensions["foxtrot_secret_key"] = secret
     app.extensions["foxtrot_keys"] = ring
     access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
 
 
+def _key_policy(app: Flask) -> Policy:
+    days = app.config["FOXTROT_KEY_ROTATION_DAYS"]
+    return Policy(
+        app.config["FOXTROT_ALGORITHM"],
+        timedelta(seconds=app.config["FOXTROT_ACCESS_TOKEN_LIFETIME"]),
+        timedelta(days=days) if days else None,
+    )
+
+
 def _secret_key(app: Flask) -> SecretKey:
     setting = app.config["FOXTROT_SECRET_KEY"]
+    fallbacks = app.config["FOXTROT_SECRET_KEY_FALLBACKS"]
     if setting is not None:
-        return SecretKey(setting, "FOXTROT_SECRET_KEY")
+        return SecretKey(setting, "FOXTROT_SECRET_KEY", fallbacks)
     data_dir = Path(app.config["FOXTROT_DATA_DIR"])
-    return secret_key.from_file(data_dir, may_create=not keys.any_stored())
+    return secret_key.from_file(data_dir, may_create=not keys.any_stored(), fallbacks=fallbacks)
 
 
 def _attach_database(app: Flask) -> None:

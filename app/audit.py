@@ -49,6 +49,10 @@ class Event(StrEnum):
     REFRESH_RETRIED = "refresh.retried"
     REFRESH_REUSED = "refresh.reused"
     WARNING_DISMISSED = "warning.dismissed"
+    KEY_ROTATED = "key.rotated"
+    KEY_RETIRED = "key.retired"
+    KEY_REMOVED = "key.removed"
+    KEYS_REWRAPPED = "keys.rewrapped"
 
 
 LOG_ONLY: Final = frozenset({Event.REFRESH_SUCCEEDED})
@@ -95,7 +99,7 @@ def record(
 
     :param user: the public id of the user it happened to.
     :param session: the public id of their login session.
-    :param reason: one word of ours that says more.
+    :param reason: one word of ours that says more; of a signing key, its name.
     :param typed: what was given as an address and is nobody's; its keyed hash is kept.
     """
     columns = {

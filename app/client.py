@@ -17,6 +17,7 @@ from app.ids import new_id
 MAX_TEXT: Final = 300
 UNKNOWN: Final = "Unknown device"
 COMMAND_LINE: Final = "Command line of the operator"
+SERVICE: Final = "The service itself"
 
 _PROGRAMS: Final = (  # the first found counts: Edge calls itself Chrome, too, and Chrome Safari
     (r"\bEdg(e|A|iOS)?/", "Edge"),
@@ -50,13 +51,15 @@ _SYSTEMS: Final = (
 class Client:
     """Who asks for something; `request_id` ties together what one request caused.
 
-    `is_operator` is for whoever types a command on the machine; no request can claim it.
+    `is_operator` is for whoever types a command on the machine, `is_service` for what the service
+    does by itself; no request can claim them.
     """
 
     address: str
     user_agent: str
     request_id: str = field(default_factory=lambda: new_id("r"))
     is_operator: bool = False
+    is_service: bool = False
 
     def __post_init__(self) -> None:
         for name in ("address", "user_agent"):
@@ -65,6 +68,8 @@ class Client:
     @property
     def device(self) -> str:
         """The software and the system in plain words."""
+        if self.is_service:
+            return SERVICE
         return COMMAND_LINE if self.is_operator else name_device(self.user_agent)
 
     def is_elsewhere(self, address: str, user_agent: str) -> bool:
@@ -75,6 +80,11 @@ class Client:
 def operator() -> Client:
     """Whoever types a command on the machine itself."""
     return Client("", "", is_operator=True)
+
+
+def service() -> Client:
+    """The service itself, which nobody asked."""
+    return Client("", "", is_service=True)
 
 
 @lru_cache(maxsize=1000)

@@ -6,6 +6,7 @@ Rules raise them, the doors turn them into a page or into a problem document
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -126,6 +127,20 @@ class Misdirected(AppError):
 
     status = 421
     code = "misdirected_request"
+
+
+class KeyRefused(AppError):
+    """An order of the operator would break a rule of the keys' life.
+
+    :param safe_from: from when it would not.
+    """
+
+    status = 409
+
+    def __init__(self, detail: str, safe_from: datetime | None = None) -> None:
+        when = "" if safe_from is None else f" It is safe from {safe_from:%Y-%m-%d %H:%M:%S UTC}."
+        super().__init__(detail + when)
+        self.safe_from = safe_from
 
 
 class Unavailable(AppError):

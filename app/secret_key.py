@@ -2,13 +2,15 @@
 
 From the setting, or from a file that is made once and never made over. Every
 purpose has a key of its own (HKDF, RFC 5869), so that none can be used for
-another.
+another. A secret can be changed: those before it (`FOXTROT_SECRET_KEY_FALLBACKS`)
+still open what was made with them, and nothing new is made with them.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,22 +24,38 @@ _FILE_CHARACTERS: Final = 64
 
 
 class SecretKey:
-    """The secret, and where it came from (for messages)."""
+    """The secret, and where it came from (for messages).
 
-    def __init__(self, secret: str, origin: str) -> None:
-        self._secret = secret.encode()
-        self._derived: dict[str, bytes] = {}
+    :param fallbacks: the secrets before this one, the newest first.
+    :raises TypeError: the fallbacks are one string, which would be taken for one-letter secrets.
+    """
+
+    def __init__(self, secret: str, origin: str, fallbacks: Sequence[str] = ()) -> None:
+        if isinstance(fallbacks, str):
+            raise TypeError("fallbacks is a list of secrets, not one string.")
+        self._secrets = [text.encode() for text in dict.fromkeys((secret, *fallbacks))]
+        self._derived: dict[str, tuple[bytes, ...]] = {}
         self.origin = origin
 
     def __repr__(self) -> str:
         return f"<SecretKey from {self.origin}>"
 
     def derive(self, purpose: str) -> bytes:
-        """Give the 256-bit key for one purpose."""
+        """Give the 256-bit key for one purpose; with it new things are made."""
+        return self.derive_all(purpose)[0]
+
+    def derive_all(self, purpose: str) -> tuple[bytes, ...]:
+        """Give the keys for one purpose of every secret, the current one's first.
+
+        What was made with one of the others is to be found or opened with it still.
+        """
         if purpose not in self._derived:
-            hkdf = HKDF(SHA256(), 32, salt=None, info=f"foxtrot {purpose}".encode())
-            self._derived[purpose] = hkdf.derive(self._secret)
+            self._derived[purpose] = tuple(_hkdf(secret, purpose) for secret in self._secrets)
         return self._derived[purpose]
+
+
+def _hkdf(secret: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=f"foxtrot {purpose}".encode()).derive(secret)
 
 
 def exists(data_dir: Path) -> bool:
@@ -45,7 +63,7 @@ def exists(data_dir: Path) -> bool:
     return (data_dir / FILE_NAME).exists()
 
 
-def from_file(data_dir: Path, *, may_create: bool) -> SecretKey:
+def from_file(data_dir: Path, *, may_create: bool, fallbacks: Sequence[str] = ()) -> SecretKey:
     """Read the secret file, or make it while nothing depends on it.
 
     :raises StartRefused: the file is missing though needed, or is not what it was.
@@ -73,7 +91,7 @@ def from_file(data_dir: Path, *, may_create: bool) -> SecretKey:
             f"The secret file {path} can be read by other users of this machine."
             f" Run: chmod 600 {path}"
         )
-    return SecretKey(content, str(path))
+    return SecretKey(content, str(path), fallbacks)
 
 
 def _create_once(path: Path) -> None:

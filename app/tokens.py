@@ -18,11 +18,14 @@ from flask import current_app
 from app.db import utcnow
 from app.errors import InvalidScope, InvalidTarget
 from app.ids import new_id
-from app.keys import KeyRing
+from app.keys import MAX_AGE, KeyRing
 from app.sessions import Grant, LoginSession
 from app.users import ACCOUNT, ADMIN, User
 from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
+
+KEYS_MAX_AGE: Final = int(MAX_AGE.total_seconds())
+"""Seconds for which anybody may keep a copy of the JWK Set, and of the metadata that name it."""
 
 ClaimsHook = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -99,7 +102,8 @@ def mint(
     """
     audiences = _choose_audience(session.grant, wish)
     scopes = _choose_scopes(session.user, session.grant, audiences, wish.scope)
-    issued_at = int((now or utcnow()).timestamp())
+    now = now or utcnow()
+    issued_at = int(now.timestamp())
     lifetime = current_app.config["FOXTROT_ACCESS_TOKEN_LIFETIME"]
     claims = {
         **_custom_claims(session.user),
@@ -116,7 +120,7 @@ def mint(
         "client_id": CLIENT_ID,
         "auth_time": int(session.authenticated_at.timestamp()),
     }
-    return AccessToken(_sign(claims, audiences), lifetime, str(claims["scope"]))
+    return AccessToken(_sign(claims, audiences, now), lifetime, str(claims["scope"]))
 
 
 def prepare() -> None:
@@ -124,7 +128,7 @@ def prepare() -> None:
 
     :raises Unavailable: there is none.
     """
-    current_app.extensions["foxtrot_keys"].signing_key()
+    _ring().signing_key()
 
 
 def new_token_id() -> str:
@@ -171,13 +175,12 @@ def own_key_sources(ring: KeyRing, shared_secret: str | None) -> list[KeySource]
 
 def publishes_keys() -> bool:
     """Say whether services find public keys here, or share a secret instead."""
-    return bool(current_app.config["FOXTROT_ALGORITHM"] != "HS256")
+    return _ring().shows_keys()
 
 
 def published_keys() -> list[dict[str, Any]]:
     """The JWK Set's keys; none while services share a secret."""
-    ring: KeyRing = current_app.extensions["foxtrot_keys"]
-    return ring.public_set() if publishes_keys() else []
+    return _ring().public_set() if publishes_keys() else []
 
 
 def issuer() -> str:
@@ -234,17 +237,15 @@ def _custom_claims(user: User) -> dict[str, Any]:
     return {name: value for name, value in custom.items() if name not in RESERVED_CLAIMS}
 
 
-def _sign(claims: Mapping[str, Any], audiences: Sequence[str]) -> str:
+def _sign(claims: Mapping[str, Any], audiences: Sequence[str], now: datetime) -> str:
     """Sign; with the shared secret only what goes to those who share it."""
-    config = current_app.config
-    if config["FOXTROT_ALGORITHM"] == "HS256" and tuple(audiences) != (issuer(),):
-        secret = config["FOXTROT_SHARED_SECRET"]
+    ring, secret = _ring(), current_app.config["FOXTROT_SHARED_SECRET"]
+    if tuple(audiences) != (issuer(),) and secret is not None and ring.shares_secret(now):
         return jwt.encode(dict(claims), secret, "HS256", headers={"typ": TYPE})
-    kid, private_key = current_app.extensions["foxtrot_keys"].signing_key()
-    algorithm = asymmetric_algorithm(config["FOXTROT_ALGORITHM"])
+    kid, private_key, algorithm = ring.signing_key(now)
     return jwt.encode(dict(claims), private_key, algorithm, headers={"typ": TYPE, "kid": kid})
 
 
-def asymmetric_algorithm(configured: str) -> str:
-    """The algorithm of key pairs: with a shared secret for services, ES256 for this one."""
-    return "ES256" if configured == "HS256" else configured
+def _ring() -> KeyRing:
+    ring: KeyRing = current_app.extensions["foxtrot_keys"]
+    return ring

@@ -163,7 +163,7 @@ def test_of_many_first_starts_one_makes_everything(attempt: str, tmp_path: Path)
     """Eight processes on an empty folder come up with one schema, one key, one secret."""
     assert apart(start_eight, tmp_path) == [0] * 8
     assert rows(tmp_path, "SELECT count(*) FROM alembic_version") == [(1,)]
-    assert rows(tmp_path, "SELECT count(*) FROM signing_keys") == [(1,)]
+    assert rows(tmp_path, "SELECT count(*) FROM signing_keys") == [(2,)]
     assert {path.name for path in tmp_path.iterdir()} <= {
         FILE,
         f"{FILE}-wal",
@@ -180,7 +180,7 @@ def test_of_many_servers_started_at_once_all_come_up(tmp_path: Path) -> None:
             lambda port: try_to_start(cheap_settings(tmp_path), "--port", port), ports
         )
         assert [start.code for start in starts] == [None] * 3
-    assert rows(tmp_path, "SELECT count(*) FROM signing_keys") == [(1,)]
+    assert rows(tmp_path, "SELECT count(*) FROM signing_keys") == [(2,)]
 
 
 def preload(folder: str) -> tuple[int, list[int]]:

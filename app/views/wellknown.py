@@ -14,7 +14,7 @@ from app.views.openapi import document
 
 blueprint = Blueprint("wellknown", __name__)
 
-CACHEABLE = "public, max-age=300"
+CACHEABLE = f"public, max-age={tokens.KEYS_MAX_AGE}"
 
 
 class JWKSetAnswer(Answer):
