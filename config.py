@@ -317,10 +317,11 @@ def _strong_secrets(text: str) -> tuple[str, ...]:
     try:
         listed = json.loads(text) if text.lstrip().startswith("[") else re.split(r"[\s,]+", text)
     except (ValueError, RecursionError):
-        listed = None
-    if not isinstance(listed, list) or not all(isinstance(secret, str) for secret in listed):
-        raise ValueError('secrets separated by commas, or a JSON list such as ["...", "..."]')
-    return tuple(dict.fromkeys(_strong_secret(secret) for secret in listed if secret))
+        listed = []
+    secrets = [secret for secret in listed if secret] if isinstance(listed, list) else []
+    if not secrets or not all(isinstance(secret, str) for secret in secrets):
+        raise ValueError('secrets separated by commas, or a JSON list such as ["…", "…"]')
+    return tuple(dict.fromkeys(map(_strong_secret, secrets)))
 
 
 def _database_url(text: str) -> str:

@@ -106,6 +106,16 @@ def make_app(database: dict[str, str]) -> Iterator[MakeApp]:
 
 
 @pytest.fixture
+def fresh(make_app: MakeApp, tmp_path: Path) -> MakeApp:
+    """Build apps on a folder without any keys: their algorithm signs from the first start on."""
+
+    def make(**settings: str) -> Flask:
+        return make_app(FOXTROT_DATA_DIR=str(tmp_path / "fresh"), **settings)
+
+    return make
+
+
+@pytest.fixture
 def app(make_app: MakeApp) -> Flask:
     """The app with default settings."""
     return make_app()

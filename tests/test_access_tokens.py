@@ -79,9 +79,9 @@ def mint(email: str, now: datetime = NOON, **wanted: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "RS256"])
-def test_the_header_names_algorithm_key_and_type(make_app: MakeApp, algorithm: str) -> None:
+def test_the_header_names_algorithm_key_and_type(fresh: MakeApp, algorithm: str) -> None:
     """And nothing else; the key is one of the JWK Set, bound to that algorithm."""
-    app = make_app(FOXTROT_ALGORITHM=algorithm)
+    app = fresh(FOXTROT_ALGORITHM=algorithm)
     client = app.test_client()
     header = header_of(access_token(client, add_user(app, "alice@example.com")))
     assert (header["alg"], header["typ"]) == (algorithm, "at+jwt")

@@ -619,10 +619,11 @@ def test_secrets_are_masked(
 ) -> None:
     """Whatever they look like."""
     settings = {"FOXTROT_SECRET_KEY": secret, "FOXTROT_SHARED_SECRET": f"{secret}2"}
+    settings["FOXTROT_SECRET_KEY_FALLBACKS"] = f"{secret}3,{secret}4"
     app = make_app(FOXTROT_DATA_DIR=str(tmp_path / "other"), **settings)
     said = done(app.test_cli_runner(), "config", "show", *option)
     assert SECRET not in said
-    assert said.count("(set)") == 2
+    assert said.count("(set)") == 3
 
 
 def test_the_password_in_a_database_url_is_masked(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import warnings
 from base64 import urlsafe_b64encode
@@ -83,10 +82,10 @@ REFUSED = (JoseError, AuthlibError, ValueError)
 
 @pytest.fixture(scope="module", params=ALGORITHMS)
 def signing(
-    request: pytest.FixtureRequest, template_dir: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FlaskClient]:
     """The way in to an app that signs by each of the algorithms; Alice has an account."""
-    folder = shutil.copytree(template_dir, tmp_path_factory.mktemp("signing") / "data")
+    folder = tmp_path_factory.mktemp("signing")
     app = create_app({**cheap_settings(folder), "FOXTROT_ALGORITHM": request.param})
     add_user(app, ALICE)
     yield app.test_client()

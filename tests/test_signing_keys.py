@@ -68,16 +68,6 @@ def everything_in(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir() if file.name != "secret")
 
 
-@pytest.fixture
-def fresh(make_app: MakeApp, tmp_path: Path) -> MakeApp:
-    """Builds apps on a folder without any keys."""
-
-    def make(**settings: str) -> Flask:
-        return make_app(FOXTROT_DATA_DIR=str(tmp_path / "fresh"), **settings)
-
-    return make
-
-
 # At rest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 from flask import current_app
@@ -13,6 +14,8 @@ from app import keys
 from app.cli.terminal import command, json_option, rfc3339
 from app.client import operator
 from app.keys import KeyRing, Life, Removal, State
+
+_A_NAME_MAY_BEGIN_WITH_A_DASH: Final = {"ignore_unknown_options": True}
 
 group = AppGroup("keys", help="Show and rotate the keys that sign access tokens.")
 
@@ -41,7 +44,7 @@ def rotate() -> None:
     click.echo(f"From {_time(when)} on, {life.kid} signs. Tokens signed before stay good.")
 
 
-@group.command("retire")
+@group.command("retire", context_settings=_A_NAME_MAY_BEGIN_WITH_A_DASH)
 @click.argument("kid")
 @command
 def retire(kid: str) -> None:
@@ -50,7 +53,7 @@ def retire(kid: str) -> None:
     click.echo(f"{kid} is retired: its private half is destroyed, and nobody is shown it.")
 
 
-@group.command("remove")
+@group.command("remove", context_settings=_A_NAME_MAY_BEGIN_WITH_A_DASH)
 @click.argument("kid")
 @click.option("--now", "at_once", is_flag=True, help="In an emergency, although it is in use.")
 @command

@@ -42,7 +42,7 @@ def config_table() -> None:
 
 def _shown(setting: config.Setting) -> Any:
     value = current_app.config[setting.name]
-    if value is None:
+    if value is None or (setting.secret and not value):
         return None
     if setting.secret:
         return config.masked(str(value))
