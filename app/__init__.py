@@ -104,11 +104,9 @@ def _prepare_database(app: Flask, serves: bool) -> None:
     has_secret = uses_file and secret_key.exists(Path(app.config["FOXTROT_DATA_DIR"]))
     schema.migrate_if_sqlite(must_exist=has_secret)
     secret = _secret_key(app)
-    policy = _key_policy(app)
-    ring = keys.KeyRing(policy, secret, app.app_context)
+    ring = keys.KeyRing(_key_policy(app), secret, app.app_context if serves else None)
     if schema.is_current():
-        keys.start(policy, secret, serves=serves)
-        ring.load()
+        ring.start()
     app.extensions["foxtrot_secret_key"] = secret
     app.extensions["foxtrot_keys"] = ring
     access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from flask import Flask
 
 import config
+from app.keys import life
 from foxtrot.flask import Bearer
 from tests.processes import clean_environ, free_port, serving
 from tests.support import CHEAP_HASH
@@ -124,6 +126,23 @@ def test_the_examples_of_the_docs_run() -> None:
                 assert names["app"].test_client().get("/notes").status_code == 401  # type: ignore[attr-defined]  # a Flask app, asked above
 
 
+def test_a_service_that_moves_to_key_pairs_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/keys.md has it: both sources beside each other."""
+    monkeypatch.setenv("JWT_SECRET", "pX7oHn4QyV0sJc8LzR2gKf5BtW9mDe1U")
+    (source,) = blocks("docs/keys.md", "python")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(textwrap.dedent(source), "docs/keys.md", "exec"), names)
+    assert isinstance(names["bearer"], Bearer)
+
+
+def test_the_times_of_the_docs_are_those_of_the_rules() -> None:
+    """Of docs/keys.md, in seconds and minutes."""
+    page = read("docs/keys.md")
+    assert f"{life.KNOWN_AFTER.seconds} seconds" in page
+    assert f"within {life.ELSEWHERE.seconds // 60} minutes" in page
+    assert f"within {life.REREAD.seconds} seconds" in page
+
+
 def test_the_example_page_is_the_one_of_the_docs() -> None:
     """Character by character."""
     assert blocks("docs/browser.md", "html") == [read("examples/page/index.html")]
@@ -190,14 +209,15 @@ def test_the_calls_that_the_docs_show_work(ports: dict[str, str]) -> None:
 
 
 def test_the_operators_commands_work(tmp_path: Path) -> None:
-    """All the commands of docs/operate.md that need no token, as they stand there."""
+    """All the commands of docs/operate.md and keys.md that need no token, as they stand there."""
     (tmp_path / "bin").mkdir()
     command = tmp_path / "bin" / "flask"
     command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
     command.chmod(0o755)
     path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {"FOXTROT_DATA_DIR": str(tmp_path / "instance"), "PATH": path}
-    script = "\n".join(block for block in blocks("docs/operate.md", "bash") if "TOKEN" not in block)
+    shown = [*blocks("docs/operate.md", "bash"), *blocks("docs/keys.md", "bash")]
+    script = "\n".join(block for block in shown if "TOKEN" not in block)
     done = subprocess.run(
         ["bash", "-euc", script],
         cwd=tmp_path,

@@ -56,7 +56,7 @@ class KeyRing:
 
     :param policy: what the settings say about keys.
     :param in_context: makes the app context in which the upkeep runs; without it this ring
-        leaves the upkeep to others.
+        leaves that, and the move to another algorithm, to others.
     """
 
     algorithms = PUBLIC_KEY_ALGORITHMS
@@ -78,6 +78,7 @@ class KeyRing:
         self._reading = _Reading()
         self._opened: dict[str, Any] = {}
         self._upkeep: threading.Thread | None = None
+        self._has_started = False
 
     @property
     def generation(self) -> int:
@@ -92,9 +93,9 @@ class KeyRing:
         """
         now = now or utcnow()
         self._refresh(now)
-        if not self._reading.timetable.keys:
-            start(self.policy, self.secret_key, now)
-            self._read(now)
+        serves = self._in_context is not None
+        if not self._reading.timetable.keys or (serves and not self._has_started):
+            self.start(now)  # the database was migrated after the start of the service
         life = self._reading.timetable.signing(now)
         if life is None:
             raise Unavailable(f"There is no signing key for {self.policy.key_algorithm}.")
@@ -125,9 +126,16 @@ class KeyRing:
         self._refresh(now)
         return self._reading.timetable.shares_secret(now)
 
-    def load(self, now: datetime | None = None) -> None:
-        """Read the table before the first request, so that the keys are there without it."""
-        self._refresh(now or utcnow())
+    def start(self, now: datetime | None = None) -> None:
+        """Begin to sign by this ring's policy, and read the table.
+
+        :raises StartRefused: a stored key was encrypted with another secret.
+        """
+        now = now or utcnow()
+        start(self.policy, self.secret_key, now, serves=self._in_context is not None)
+        self._has_started = True
+        self._read(now)
+        self._read_at = now
 
     def _private_key(self, kid: str, algorithm: str) -> Any:
         if kid not in self._opened:

@@ -26,6 +26,7 @@ from tests.keys.conftest import (
     READY,
     RETENTION,
     SHARED,
+    age,
     lives,
     remove_now,
     ring_of,
@@ -179,10 +180,12 @@ def test_a_worker_with_the_old_setting_goes_along(app: Flask, now: datetime) -> 
 def test_a_command_beside_the_service_moves_nothing(
     app: Flask, now: datetime, data_dir: Any
 ) -> None:
-    """Its environment may lack the setting that the service has."""
+    """Its environment may lack the setting that the service has, or have another age for keys."""
+    age(app, 91 * A_DAY)
     settings = {**cheap_settings(data_dir), "FOXTROT_ALGORITHM": "EdDSA"}
     assert run("users", "list", settings=settings).returncode == 0
     assert [life.algorithm for life in lives()] == ["ES256", "ES256"]
+    assert lives()[0].signs_until is None
 
 
 # From a shared secret to key pairs

@@ -63,6 +63,17 @@ def test_the_secret_of_the_file_can_move_into_the_setting(
     make_app(FOXTROT_SECRET_KEY=NEW, FOXTROT_SECRET_KEY_FALLBACKS=old)
 
 
+def test_the_file_can_be_made_anew_by_hand(make_app: MakeApp, data_dir: Path) -> None:
+    """As docs/keys.md says: the content of the old one becomes the fallback."""
+    file = data_dir / "secret"
+    old = file.read_text()
+    file.write_text(f"{NEW}{NEWER}\n")
+    with pytest.raises(StartRefused):
+        make_app()
+    rewrap(make_app(FOXTROT_SECRET_KEY_FALLBACKS=old))
+    make_app()
+
+
 def ring_jwks(app: Flask) -> list[dict[str, str]]:
     answer = get(app.test_client(), "/.well-known/jwks.json")
     shown: list[dict[str, str]] = answer.get_json()["keys"]

@@ -147,25 +147,18 @@ class World:
             self.remove(now)
         elif dice < 0.08:
             self.change_algorithm(moment)
-        when = self.rotate(moment)
-        for delay in (-0.5, 0.0, self.choose.uniform(0, 5), self.choose.uniform(0, 300)):
-            self.at(max(now, when - self.moment(0).timestamp() + delay), self.sign)
-
-    def rotate(self, moment: datetime) -> float:
-        """Rotate if it is allowed; gives the time at which the key changes."""
         try:
-            when = rotate(self.app, moment)
+            when = (rotate(self.app, moment) - self.begin).total_seconds()
         except KeyRefused as refusal:
-            pause = self.choose.choice([0.001, 0.001, self.choose.uniform(0, 2000)])
             self.seen["refused"] += 1
-            again = ((refusal.safe_from or moment) - self.begin).total_seconds() + pause
+            safe = ((refusal.safe_from or moment) - self.begin).total_seconds()
+            self.at(safe + self.choose.choice([0.001, self.choose.uniform(0, 1500)]), self.operate)
+            self.at(now + self.choose.uniform(0, 300), self.sign)
         else:
             self.seen["rotations"] += 1
-            again = (moment - self.begin).total_seconds() + self.choose.uniform(0, 120)
-            self.at(again, self.operate)
-            return when.timestamp()
-        self.at(again, self.operate)
-        return moment.timestamp()
+            self.at(now + self.choose.uniform(0, 120), self.operate)
+            for delay in (-0.5, 0.0, self.choose.uniform(0, 5), self.choose.uniform(0, 300)):
+                self.at(when + delay, self.sign)
 
     def remove(self, now: float) -> None:
         """An emergency: some key is known to a thief."""
