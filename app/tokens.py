@@ -19,8 +19,8 @@ from app.db import utcnow
 from app.errors import InvalidScope, InvalidTarget
 from app.ids import new_id
 from app.keys import KeyRing
-from app.sessions import Grant, LoginSession
-from app.users import ACCOUNT, ADMIN, User
+from app.sessions import Grant, LoginSession, Snapshot
+from app.users import ACCOUNT, ADMIN, Holder, User
 from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
 
@@ -84,7 +84,7 @@ ANYTHING: Final = Wish()
 
 
 def mint(
-    session: LoginSession,
+    session: LoginSession | Snapshot,
     wish: Wish = ANYTHING,
     *,
     token_id: str | None = None,
@@ -201,7 +201,7 @@ def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
 
 
 def _choose_scopes(
-    user: User, grant: Grant, audiences: Sequence[str], wanted: Sequence[str] | None
+    user: User | Holder, grant: Grant, audiences: Sequence[str], wanted: Sequence[str] | None
 ) -> frozenset[str]:
     """The scopes of a token: what was wished for, of what the user holds and was granted."""
     held = user.scopes if grant.scope is None else user.scopes & grant.scope
@@ -222,7 +222,7 @@ def _choose_scopes(
     return frozenset(wanted)
 
 
-def _custom_claims(user: User) -> dict[str, Any]:
+def _custom_claims(user: User | Holder) -> dict[str, Any]:
     """Ask the operator's hook; what it may not set is left out."""
     hook = cast("ClaimsHook | None", current_app.extensions.get("foxtrot_claims_hook"))
     if hook is None:

@@ -11,13 +11,14 @@ from flask import Flask
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOOLS = ["errors", "db", "ids", "client", "passwords", "secret_key", "schema"]
+TOOLS = ["errors", "db", "ids", "client", "addresses", "passwords", "secret_key", "schema"]
 RULES = [
     "audit",
     "keys",
     "users",
     "sessions",
     "links",
+    "rotations",
     "refresh_tokens",
     "tokens",
     "login",
@@ -29,6 +30,7 @@ VERIFIER_LIBRARIES = {"jwt", "cryptography"}
 LIBRARIES = {
     "ids": set(),
     "client": set(),
+    "addresses": {"email_validator"},
     "errors": set(),
     "db": {"flask", "flask_sqlalchemy", "sqlalchemy"},
     "schema": {"alembic", "sqlalchemy"},
@@ -36,9 +38,10 @@ LIBRARIES = {
     "secret_key": {"cryptography"},
     "audit": {"flask", "sqlalchemy"},
     "keys": {"cryptography", "sqlalchemy", "foxtrot"},
-    "users": {"email_validator", "flask", "sqlalchemy"},
+    "users": {"flask", "sqlalchemy"},
     "sessions": {"flask", "sqlalchemy"},
     "links": {"sqlalchemy"},
+    "rotations": set(),
     "refresh_tokens": {"flask", "sqlalchemy"},
     "tokens": {"flask", "foxtrot", "jwt"},
     "login": {"flask"},

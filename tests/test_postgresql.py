@@ -40,7 +40,6 @@ TABLES = {
     "audit_events",
     "login_sessions",
     "one_time_links",
-    "refresh_tokens",
     "signing_keys",
     "users",
 }

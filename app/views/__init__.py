@@ -41,6 +41,13 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
     ]
 )
 
+_FOR_ALL: Final = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
 _HTML_PAGES: Final = frozenset({"pages", "account"})
 _JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/")
 _CODES: Final = {
@@ -139,11 +146,7 @@ def _prefers_html() -> bool:
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.extend(_FOR_ALL)
     headers["X-Request-ID"] = browser.client().request_id
     if response.status_code == 204:
         headers.pop("Content-Type", None)

@@ -101,7 +101,8 @@ def _log_in_with_cookie(body: Login) -> Response:
 )
 def refresh(body: Refresh) -> TokenAnswer:
     key, wish = IDEMPOTENCY_KEY.read(), body.wish(for_issuer=not browser.is_listed_origin())
-    return sign_in_answer(login.refresh(body.refresh_token, browser.client(), wish, retry_key=key))
+    renewal = login.refresh(body.refresh_token, browser.client(), wish, retry_key=key)
+    return token_answer(renewal.access_token, renewal.refresh_token)
 
 
 @blueprint.post("/token")
