@@ -2,7 +2,8 @@
 
 Status and error code are those of RFC 6750 section 3.1: 401 without or with a bad
 token, 403 without the scope, 400 for a malformed header; 503 when nothing can be
-known. The body is a problem document (RFC 9457) with a fixed `code`.
+known. A sign-in that is too long ago is a 401 that says so (RFC 9470 section 3).
+The body is a problem document (RFC 9457) with a fixed `code`.
 """
 
 from __future__ import annotations
@@ -59,8 +60,11 @@ def _challenge(refusal: Refusal, realm: str) -> str:
     parts = [f'realm="{realm}"']
     if refusal.code is not None:
         parts += [f'error="{refusal.code}"', f'error_description="{quotable(refusal.detail)}"']
-    if scope := refusal.members.get("scope"):
-        parts.append(f'scope="{scope}"')
+    parts += [
+        f'{name}="{refusal.members[name]}"'
+        for name in ("scope", "max_age")
+        if refusal.members.get(name)
+    ]
     return "Bearer " + ", ".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, TypedDict, Unpack
 
@@ -12,8 +13,9 @@ from foxtrot.claims import Token
 from foxtrot.errors import UNSIGNED_REASONS, InvalidToken, Unavailable
 from foxtrot.flask.answers import Refusal, answer, quotable
 from foxtrot.flask.credentials import credentials, is_token
+from foxtrot.flask.demand import Demand
 from foxtrot.keys import KeySource
-from foxtrot.verifier import Status, Verifier
+from foxtrot.verifier import DEFAULT_LEEWAY, Status, Verifier
 
 _log = logging.getLogger("foxtrot")
 
@@ -60,25 +62,28 @@ class Gate:
         if not locations or set(locations) - {"header", "query"}:
             raise ValueError('locations is ("header",) or ("header", "query").')
         self._verifier = Verifier(issuer, audience, **verifier)
+        self._clock = verifier.get("clock", time.time)
+        self._leeway = verifier.get("leeway", DEFAULT_LEEWAY)
         self._scopes_of = scopes_of
         self._realm = quotable(realm or audience)
         self._explain = explain
         self._locations = frozenset(locations)
 
-    def admit(
-        self, environ: dict[str, Any], scopes: frozenset[str], optional: bool
-    ) -> Token | None:
+    def admit(self, environ: dict[str, Any], demand: Demand) -> Token | None:
         """Give the verified token of a request, or refuse the request.
 
         :raises Refusal: the request must not pass.
         """
         text = credentials(environ, self._locations)
         if text is None:
-            if optional:
+            if demand.optional:
                 return None
             raise Refusal(401, None, "This needs an access token in the Authorization header.")
         try:
-            token = self._verifier.verify(text)
+            if demand.on_stale is None:
+                token = self._verifier.verify(text)
+            else:
+                token = self._verifier.verify(text, on_stale=demand.on_stale)
             granted = token.scopes if self._scopes_of is None else self._scopes_of(token)
         except InvalidToken as error:
             raise self._refusal_of(text, error) from None
@@ -87,14 +92,31 @@ class Gate:
         except Exception as error:
             _log.exception("The scopes of a token could not be judged")
             raise Refusal(503, "unavailable", _UNKNOWN, retry_after=5) from error
-        if not scopes.issubset(granted):
-            raise Refusal(
-                403,
-                "insufficient_scope",
-                f"The token does not carry all that this needs: {' '.join(sorted(scopes))}.",
-                scope=" ".join(sorted(scopes)),
-            )
+        if not demand.scopes.issubset(granted):
+            raise _insufficient_scope(demand, granted)
+        if demand.looks_closer:
+            self._look_closer(token, granted, demand)
         return token
+
+    def _look_closer(self, token: Token, granted: Collection[str], demand: Demand) -> None:
+        """Judge what few routes ask for. Who lacks a scope need not sign in again in vain."""
+        if demand.any_of and not any(scope in granted for scope in demand.any_of):
+            raise _insufficient_scope(demand, granted)
+        if demand.max_age is not None and not self._signed_in_within(demand.max_age, token):
+            raise Refusal(
+                401,
+                "insufficient_user_authentication",
+                f"This needs a sign-in of the last {demand.max_age} seconds; sign in again.",
+                max_age=demand.max_age,
+            )
+
+    def _signed_in_within(self, seconds: int, token: Token) -> bool:
+        """Judge `auth_time`; a token without one tells of no sign-in, a later one is nonsense."""
+        signed_in = token.claims.get("auth_time")
+        if signed_in is None:
+            return False
+        age = self._clock() - signed_in
+        return bool(-self._leeway <= age <= seconds + self._leeway)
 
     def _refusal_of(self, text: str, error: InvalidToken) -> Refusal:
         """A header that holds no token is a bad request; a bad token is another matter."""
@@ -111,3 +133,12 @@ class Gate:
     def answer(self, refusal: Refusal) -> Response:
         """Tell a refusal, with the realm of this app."""
         return answer(refusal, self._realm)
+
+
+def _insufficient_scope(demand: Demand, granted: Collection[str]) -> Refusal:
+    return Refusal(
+        403,
+        "insufficient_scope",
+        f"The token does not carry all that this needs: {demand.needed()}.",
+        scope=demand.to_ask_for(granted),
+    )

@@ -1,0 +1,384 @@
+"""Closed by default: a guarded app has no route of which nobody decided who may call it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask
+from flask.views import MethodView, View
+
+from foxtrot.flask import Bearer, Misuse, UndecidedRoutes, public
+from tests.verifier.minting import Mint
+from tests.verifier.service import ask
+
+
+@pytest.fixture
+def app() -> Flask:
+    return Flask("service", static_folder=None)
+
+
+def view() -> str:
+    return "in"
+
+
+def other() -> str:
+    return "in"
+
+
+def refusal(bearer: Bearer, app: Flask, **settings: Any) -> str:
+    """Have the start refused, and give what is said."""
+    with pytest.raises(UndecidedRoutes) as caught:
+        bearer.guard(app, **settings)
+    return str(caught.value)
+
+
+def test_an_app_whose_routes_are_all_decided_starts(bearer: Bearer, app: Flask, mint: Mint) -> None:
+    """By a decorator, by `@public`, or by the blueprint."""
+    notes = Blueprint("notes", __name__)
+    bearer.protect(notes, "notes:read")
+    notes.add_url_rule("/notes", "notes", view)
+    app.register_blueprint(notes)
+    app.add_url_rule("/me", "me", bearer.required()(view))
+    app.add_url_rule("/maybe", "maybe", bearer.optional()(view))
+    app.add_url_rule("/open", "open", public(lambda: "open"))
+    bearer.guard(app)
+    client = app.test_client()
+    answers = {path: ask(client, None, path).status_code for path in ("/notes", "/me", "/open")}
+    assert answers == {"/notes": 401, "/me": 401, "/open": 200}
+    assert ask(client, mint(), "/notes").text == "in"
+
+
+def test_undecided_routes_refuse_the_start_and_are_all_named(bearer: Bearer, app: Flask) -> None:
+    """With methods, path, endpoint, and the file and line of the view."""
+    notes = Blueprint("notes", __name__)
+    notes.add_url_rule("/notes/<int:id>", "note", view, methods=["PUT", "DELETE"])
+    app.register_blueprint(notes)
+    app.add_url_rule("/one", "one", other)
+    app.add_url_rule("/two", "one", other)
+    app.add_url_rule("/me", "me", bearer.required()(view))
+    said = refusal(bearer, app)
+    place = rf"{re.escape(__file__)}:\d+"
+    assert re.search(rf"^  DELETE, PUT /notes/<int:id>: notes.note, {place}$", said, re.MULTILINE)
+    assert re.search(rf"^  GET /one: one, {place}$", said, re.MULTILINE)
+    assert re.search(rf"^  GET /two: one, {place}$", said, re.MULTILINE)
+    assert "/me" not in said
+
+
+def test_what_is_said_says_what_to_do(bearer: Bearer, app: Flask) -> None:
+    """Each of the ways."""
+    app.add_url_rule("/", "index", view)
+    said = refusal(bearer, app)
+    assert all(way in said for way in ("@bearer.required(", "@public", "bearer.protect("))
+
+
+def test_a_guard_above_the_route_is_named_as_such(bearer: Bearer) -> None:
+    """The reason why the route is bare, where nothing found it before."""
+    apps = [Flask("service", static_folder=None)]  # no variable names the app itself
+    bearer.required()(apps[0].get("/")(lambda: "in"))
+    assert "@bearer.required stands above the route" in refusal(bearer, apps[0])
+
+
+def test_a_guard_above_the_route_is_found_in_a_protected_blueprint_too(bearer: Bearer) -> None:
+    """The blueprint's protection does not hide that the view's own demand is lost."""
+    blueprints = [Blueprint("notes", __name__)]
+    bearer.protect(blueprints[0])
+    bearer.required("admin")(blueprints[0].get("/")(lambda: "in"))
+    service = Flask("service", static_folder=None)
+    service.register_blueprint(blueprints[0])
+    assert "above the route" in refusal(bearer, service)
+
+
+# The static folder, and other views that are not the service's own
+
+
+def test_the_static_folder_is_no_exception(bearer: Bearer) -> None:
+    """Whether anybody may have the files is to be said."""
+    service = Flask("service")
+    said = refusal(bearer, service)
+    assert "GET /static/<path:filename>: static" in said
+    assert 'bearer.guard(app, public=["static"])' in said
+
+
+def test_the_static_folder_is_public_if_that_is_said(bearer: Bearer) -> None:
+    """By its endpoint."""
+    service = Flask("service")
+    bearer.guard(service, public=["static"])
+    assert service.test_client().get("/static/nothing.txt").status_code == 404
+
+
+def test_the_static_folder_of_a_protected_blueprint_may_be_public(
+    bearer: Bearer, tmp_path: Any
+) -> None:
+    """Named by its endpoint, it is an exception like `@public`."""
+    (tmp_path / "file.txt").write_text("open")
+    notes = Blueprint("notes", __name__, url_prefix="/n", static_folder=tmp_path)
+    bearer.protect(notes)
+    service = Flask("service", static_folder=None)
+    service.register_blueprint(notes)
+    bearer.guard(service, public=["notes.static"])
+    with service.test_client().get(f"/n/{tmp_path.name}/file.txt") as answer:
+        assert answer.get_data(as_text=True) == "open"
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "said"),
+    [
+        (["statics"], "no endpoint 'statics'; there are me, static"),
+        ("static", "a list of endpoints"),
+        (["me"], "asks for a token"),
+    ],
+)
+def test_an_exception_that_cannot_be_meant_is_an_error(
+    endpoints: Any, said: str, bearer: Bearer
+) -> None:
+    """A typing mistake must not be passed over."""
+    service = Flask("service")
+    service.add_url_rule("/me", "me", bearer.required()(view))
+    with pytest.raises(Misuse, match=re.escape(said)):
+        bearer.guard(service, public=endpoints)
+
+
+# Other decisions
+
+
+def test_a_decorator_of_the_services_own_counts(bearer: Bearer, app: Flask) -> None:
+    """It says so by the view's `access`."""
+
+    def by_cookie() -> str:
+        return "in"
+
+    by_cookie.access = "who is signed in"  # type: ignore[attr-defined]
+    app.add_url_rule("/", "index", by_cookie)
+    bearer.guard(app)
+    assert ask(app.test_client(), None, "/").text == "in"
+
+
+def test_a_hook_of_the_app_that_asks_for_a_token_decides_for_all(
+    bearer: Bearer, app: Flask
+) -> None:
+    """It runs before every view."""
+    app.before_request(bearer.required()(lambda: None))
+    app.add_url_rule("/", "index", view)
+    bearer.guard(app)
+    assert ask(app.test_client(), None, "/").status_code == 401
+
+
+def test_any_other_hook_decides_nothing(bearer: Bearer, app: Flask) -> None:
+    """What it does is not known."""
+    app.before_request(lambda: None)
+    app.add_url_rule("/", "index", view)
+    assert "/" in refusal(bearer, app)
+
+
+def test_two_guards_in_one_app_know_of_each_other(bearer: Bearer, app: Flask, keys: Any) -> None:
+    """A route behind either is decided."""
+    second = Bearer("https://other.example", "notes", keys=[keys])
+    app.add_url_rule("/one", "one", bearer.required()(view))
+    app.add_url_rule("/other", "other", second.required()(other))
+    bearer.guard(app)
+    second.guard(app)
+    with pytest.raises(UndecidedRoutes):
+        app.add_url_rule("/late", "late", view)
+
+
+def test_a_redirect_of_the_router_needs_no_decision(bearer: Bearer, app: Flask) -> None:
+    """It runs no view."""
+    app.url_map.add(app.url_rule_class("/old", redirect_to="/new"))
+    bearer.guard(app)
+    assert app.test_client().get("/old").status_code == 308
+
+
+# Routes that come later
+
+
+def add_rule(app: Flask) -> None:
+    app.add_url_rule("/late", "late", other)
+
+
+def add_blueprint(app: Flask) -> None:
+    late = Blueprint("late", __name__)
+    late.add_url_rule("/late", "view", other)
+    app.register_blueprint(late)
+
+
+def add_endpoint(app: Flask) -> None:
+    app.url_map.add(app.url_rule_class("/late", endpoint="late"))
+    app.endpoint("late")(other)
+
+
+def add_endpoint_first(app: Flask) -> None:
+    app.endpoint("late")(other)
+    app.url_map.add(app.url_rule_class("/late", endpoint="late"))
+
+
+def replace(app: Flask) -> None:
+    app.view_functions["early"] = other
+
+
+def update(app: Flask) -> None:
+    app.view_functions.update({"early": other})
+
+
+def merge(app: Flask) -> None:
+    app.view_functions |= {"early": other}
+
+
+def set_default(app: Flask) -> None:
+    app.view_functions.setdefault("late", other)
+
+
+def add_class(app: Flask) -> None:
+    class Board(MethodView):
+        def get(self) -> str:
+            return "in"
+
+    app.add_url_rule("/late", view_func=Board.as_view("board"))
+
+
+LATE = [
+    add_rule, add_blueprint, add_endpoint, add_endpoint_first, replace, update, merge,
+    set_default, add_class,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_an_undecided_route_that_comes_later_is_refused_at_once(
+    late: Callable[[Flask], None], bearer: Bearer, app: Flask
+) -> None:
+    """Where it is registered, in whatever way, with the file and line of the view."""
+    app.add_url_rule("/early", "early", bearer.required()(view))
+    bearer.guard(app)
+    with pytest.raises(UndecidedRoutes, match=rf"{re.escape(__file__)}:\d+"):
+        late(app)
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_service_that_swallows_the_error_has_no_open_route(
+    late: Callable[[Flask], None], bearer: Bearer, app: Flask
+) -> None:
+    """The view was never let in, so nothing of it can run."""
+    app.add_url_rule("/early", "early", bearer.required()(view))
+    bearer.guard(app)
+    with pytest.raises(UndecidedRoutes):
+        late(app)
+    client = app.test_client()
+    assert client.get("/early").status_code == 401
+    assert client.get("/late").status_code in (404, 500)
+
+
+def test_a_decided_route_may_come_later(bearer: Bearer, app: Flask) -> None:
+    """By whatever decides."""
+    bearer.guard(app)
+    notes = Blueprint("notes", __name__)
+    bearer.protect(notes)
+    notes.add_url_rule("/notes", "notes", other)
+    app.register_blueprint(notes)
+    app.add_url_rule("/late", "late", bearer.required()(view))
+    app.add_url_rule("/later", view_func=app.view_functions["late"], endpoint="late")
+    client = app.test_client()
+    assert [ask(client, None, path).status_code for path in ("/notes", "/late", "/later")] == (
+        [401] * 3
+    )
+
+
+# Classes of views
+
+
+class Board(MethodView):
+    """One method is decided, one is not."""
+
+    @public
+    def get(self) -> str:
+        return "open"
+
+    def post(self) -> str:
+        return "in"
+
+
+def test_every_method_of_a_class_needs_a_decision(bearer: Bearer, app: Flask) -> None:
+    """The undecided one is named."""
+    app.add_url_rule("/board", view_func=Board.as_view("board"))
+    said = refusal(bearer, app)
+    assert "  POST /board: board" in said
+    assert "GET" not in said
+
+
+@pytest.mark.parametrize("method", ["head", "options"])
+def test_methods_that_flask_would_answer_need_a_decision_too(
+    method: str, bearer: Bearer, app: Flask
+) -> None:
+    """Where the class answers them itself."""
+    members = {"get": public(lambda _self: "open"), method: lambda _self: "in"}
+    board: Any = type("Board", (MethodView,), members)
+    app.add_url_rule("/board", view_func=board.as_view("board"))
+    assert f"  {method.upper()} /board: board" in refusal(bearer, app)
+
+
+def test_a_class_is_decided_by_its_decorators(bearer: Bearer, app: Flask) -> None:
+    """For all its methods, HEAD included."""
+    calls = []
+
+    class Closed(MethodView):
+        decorators = [bearer.required("notes:read")]  # noqa: RUF012
+
+        def get(self) -> str:
+            calls.append("get")
+            return "in"
+
+        def options(self) -> str:
+            calls.append("options")
+            return "in"
+
+    app.add_url_rule("/closed", view_func=Closed.as_view("closed"))
+    bearer.guard(app)
+    client = app.test_client()
+    assert client.get("/closed").status_code == client.head("/closed").status_code == 401
+    assert client.options("/closed").data == b""
+    assert calls == []
+
+
+def test_a_class_may_decide_method_by_method(bearer: Bearer, app: Flask, mint: Mint) -> None:
+    """Reading is open, writing is not."""
+
+    class Mixed(MethodView):
+        @public
+        def get(self) -> str:
+            return "open"
+
+        @bearer.required("notes:write")
+        def post(self) -> str:
+            return bearer.token.subject
+
+    app.add_url_rule("/mixed", view_func=Mixed.as_view("mixed"))
+    bearer.guard(app)
+    client = app.test_client()
+    assert (client.get("/mixed").text, client.post("/mixed").status_code) == ("open", 401)
+    answer = client.post("/mixed", headers={"Authorization": f"Bearer {mint()}"})
+    assert answer.text == "u_alice"
+
+
+def test_a_class_that_dispatches_by_itself_is_not_judged_by_its_methods(
+    bearer: Bearer, app: Flask
+) -> None:
+    """What it runs is not known."""
+
+    class Own(MethodView):
+        @public
+        def get(self) -> str:
+            return "open"
+
+        def dispatch_request(self, **_: Any) -> str:
+            return "in"
+
+    class Plain(View):
+        def dispatch_request(self) -> str:
+            return "in"
+
+    app.add_url_rule("/own", view_func=Own.as_view("own"))
+    app.add_url_rule("/plain", view_func=Plain.as_view("plain"))
+    said = refusal(bearer, app)
+    assert "/own: own" in said
+    assert "/plain: plain" in said
