@@ -148,10 +148,13 @@ class Bearer:
         return cast("Token | None", request.environ.get(self._environ_key))
 
     def _gate(self) -> Gate:
-        gate = current_app.extensions.get("foxtrot", {}).get(self, self._default)
+        # past the proxies, here and below: an attribute asked of one costs as much as the rest
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        gates: dict[Bearer, Gate] = app.extensions.get("foxtrot") or {}
+        gate = gates.get(self, self._default)
         if gate is None:
             raise RuntimeError("Bearer.init_app was not called for this app.")
-        return cast(Gate, gate)
+        return gate
 
     def _decorate(self, name: str, demand: Demand) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def decorate(view: Callable[P, R]) -> Callable[P, R]:
@@ -180,7 +183,6 @@ class Bearer:
 
         OPTIONS is answered here, a preflight has no token, and runs no view ever.
         """
-        # past the proxy: an attribute asked of it costs as much as all of the rest
         environ = request._get_current_object().environ  # type: ignore[attr-defined]
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return current_app.make_default_options_response()
