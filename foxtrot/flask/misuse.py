@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -95,7 +96,8 @@ def _views_of(value: object) -> Iterator[object]:
     if issubclass(type(value), Blueprint):
         for deferred in value.deferred_functions:  # type: ignore[attr-defined]
             for cell in getattr(deferred, "__closure__", None) or ():
-                yield cell.cell_contents
+                with suppress(ValueError):  # an empty cell
+                    yield cell.cell_contents
 
 
 def _caller() -> FrameType:
