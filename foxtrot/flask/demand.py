@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict
 
@@ -17,13 +17,13 @@ _NO_SCOPE: Final = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749 section 
 class Options(TypedDict, total=False):
     """What a decorator takes besides the scopes that are all needed.
 
-    `any_of`: of these scopes one is enough. `max_age`: seconds since the user
-    signed in (`auth_time`) after which the user must do so again (RFC 9470).
-    `on_stale`: what happens while nobody knows whether the session has ended:
-    "allow" or "deny"; the verifier's own setting, by default.
+    `any_of`: of these scopes one is enough; the first is the one to ask for.
+    `max_age`: seconds since the user signed in (`auth_time`) after which the user
+    must do so again (RFC 9470). `on_stale`: what happens while nobody knows whether
+    the session has ended, "allow" or "deny"; the verifier's own setting, by default.
     """
 
-    any_of: Collection[str]
+    any_of: Sequence[str]
     max_age: int
     on_stale: OnStale
 
@@ -91,13 +91,9 @@ def _any_of(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     if "any_of" not in options:
         return ()
     given = options["any_of"]
-    if (
-        isinstance(given, str | bytes)
-        or not isinstance(given, Iterable)
-        or not (any_of := tuple(given))
-    ):
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes) or not given:
         raise misuse(f'{name}: any_of is several scopes, any_of=("notes:read", "admin").')
-    return _good_scopes(name, any_of)
+    return _good_scopes(name, tuple(given))
 
 
 def _good_scopes(name: str, scopes: tuple[Any, ...]) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ service's own, `demands` are those of `Bearer`. The hooks of `Bearer.protect` ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from flask import Flask, Request
-from flask.views import MethodView
+from flask.views import MethodView, http_method_funcs
 from werkzeug.routing import Rule
 
 from foxtrot.flask.demand import Demand
@@ -24,6 +24,7 @@ AnyView = Callable[..., Any]
 ANYBODY: Final = "anybody"
 _PUBLIC: Final = "foxtrot_public"
 _SILENT: Final = frozenset({"HEAD", "OPTIONS"})
+_METHODS: Final = frozenset(name.upper() for name in http_method_funcs)
 
 
 class UndecidedRoutes(RuntimeError):
@@ -151,19 +152,17 @@ def _open(app: Flask, endpoints: Collection[str]) -> None:
 
 def _lines(app: Flask, endpoint: str, view: AnyView) -> Iterator[str]:
     """Describe the undecided methods of a view, as one line for each of its paths."""
-    handlers = _handlers(view) or {None: view}
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint]
     name = _bare(view)
-    undecided = [
-        method for method in handlers if name is not None or not _who(app, endpoint, view, method)
-    ]
+    methods: Sequence[str | None] = _told_apart(view, rules) or (None,)
+    undecided = [m for m in methods if name is not None or not _who(app, endpoint, view, m)]
     if not undecided:
         return
     what = f"{endpoint}, {place_of(view)}"
     what += "" if name is None else f" ({above_the_route(name, endpoint)})"
-    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint]
     for rule in rules:
-        methods = {method for method in undecided if method} or rule.methods or set()
-        yield f"{', '.join(sorted(methods - _SILENT or methods))} {rule.rule}: {what}"
+        named = {method for method in undecided if method} or rule.methods or set()
+        yield f"{', '.join(sorted(named - _SILENT or named))} {rule.rule}: {what}"
     if not rules:
         yield f"a view without a path yet: {what}"
 
@@ -179,9 +178,9 @@ def _who(app: Flask, endpoint: str, view: AnyView, method: str | None) -> tuple[
         for hook in _hooks(app, endpoint)
         if not (is_public and getattr(hook, "spares_public", False))
         for demand in _demands(hook)
+        if not demand.optional  # a hook that only looks who calls decides nothing
     ]
-    for decorated in (view, _handlers(view).get(method)):
-        words += _words(decorated)
+    words += _words(view) + _words(_handler(view, method))
     if is_public and not words:
         return (ANYBODY,)
     return tuple(dict.fromkeys(words))
@@ -202,28 +201,40 @@ def _is_public(app: Flask, endpoint: str, view: AnyView, method: str | None) -> 
         return True
     access = getattr(view, "access", None)
     if access is None:
-        access = getattr(_handlers(view).get(method), "access", None)
+        access = getattr(_handler(view, method), "access", None)
     return bool(access == "public")
 
 
-def _handlers(view: AnyView) -> Mapping[str | None, AnyView]:
-    """Give what runs for each method of a `MethodView`; nothing for other views."""
+def _handler(view: AnyView, method: str | None) -> AnyView | None:
+    """Give what a `MethodView` runs for a method; None for other views.
+
+    One with a `dispatch_request` of its own may run anything, and counts as other.
+    """
     view_class = getattr(view, "view_class", None)
-    if view_class is None or not issubclass(view_class, MethodView):
-        return {}
+    if method is None or view_class is None or not issubclass(view_class, MethodView):
+        return None
     if view_class.dispatch_request is not MethodView.dispatch_request:
-        return {}  # it chooses by itself
-    found = {name: getattr(view_class, name.lower(), None) for name in view_class.methods or ()}
-    if "HEAD" not in found and "GET" in found:
-        found["HEAD"] = found["GET"]
-    return {name: handler for name, handler in found.items() if handler is not None}
+        return None
+    found = getattr(view_class, method.lower(), None)
+    if found is None and method == "HEAD":
+        found = getattr(view_class, "get", None)
+    return cast("AnyView | None", found)
+
+
+def _told_apart(view: AnyView, rules: Sequence[Rule]) -> list[str]:
+    """Give the methods for which a view runs something of its own; none if it is all one.
+
+    Those that no rule serves yet are among them: a rule may follow.
+    """
+    methods = _METHODS.union(*(rule.methods or () for rule in rules))
+    return [name for name in sorted(methods) if _handler(view, name) is not None]
 
 
 def _methods(rule: Rule, view: AnyView) -> list[str]:
     """Give the methods of a rule by which something of the view's runs."""
-    handlers = _handlers(view)
     methods = sorted(rule.methods or ["*"])
-    return [name for name in methods if name in handlers] if handlers else methods
+    apart = _told_apart(view, [rule])
+    return [name for name in methods if name in apart] if apart else methods
 
 
 def _hooks(app: Flask, endpoint: str) -> Iterator[AnyView]:

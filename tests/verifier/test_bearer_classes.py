@@ -61,6 +61,47 @@ def test_methods_that_flask_would_answer_need_a_decision_too(
     assert f"  {method.upper()} /board: board" in refusal(bearer, app)
 
 
+def test_methods_that_a_class_does_not_announce_need_a_decision_too(
+    bearer: Bearer, app: Flask
+) -> None:
+    """A rule may serve them all the same."""
+
+    class Quiet(MethodView):
+        methods = ["GET"]  # noqa: RUF012
+
+        @public
+        def get(self) -> str:
+            return "open"
+
+        def delete(self) -> str:
+            return "in"
+
+        def propfind(self) -> str:
+            return "in"
+
+    app.add_url_rule("/quiet", view_func=Quiet.as_view("quiet"), methods=["GET", "PROPFIND"])
+    said = refusal(bearer, app)
+    assert "DELETE" in said
+    assert "PROPFIND" in said
+
+
+def test_a_subclass_does_not_inherit_a_decision_that_it_overrides(
+    bearer: Bearer, app: Flask
+) -> None:
+    """The method that runs is the one that counts."""
+
+    class Child(Board):
+        @bearer.required()
+        def post(self) -> str:
+            return "in"
+
+        def get(self) -> str:
+            return "in"
+
+    app.add_url_rule("/child", view_func=Child.as_view("child"))
+    assert "  GET /child: child" in refusal(bearer, app)
+
+
 def test_a_class_is_decided_by_its_decorators(bearer: Bearer, app: Flask) -> None:
     """For all its methods, HEAD included."""
     calls = []

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Blueprint, Flask
 
 from foxtrot.flask import Bearer, Misuse, UndecidedRoutes, public
+from tests.processes import ROOT, clean_environ, flask
 from tests.verifier.minting import Mint
 from tests.verifier.service import ask
+from tests.verifier.test_bearer_misuse import HEAD
 
 
 @pytest.fixture
@@ -70,6 +74,26 @@ def test_what_is_said_says_what_to_do(bearer: Bearer, app: Flask) -> None:
     app.add_url_rule("/", "index", view)
     said = refusal(bearer, app)
     assert all(way in said for way in ("@bearer.required(", "@public", "bearer.protect("))
+
+
+@pytest.mark.parametrize("command", [("run", "--port", "0"), ("bearer", "routes")])
+def test_a_service_with_an_undecided_route_does_not_start(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As an operator sees it: it ends at once, and the last lines say why."""
+    path = tmp_path / "service.py"
+    forgotten = '@app.get("/forgotten")\ndef forgotten():\n    return "in"\n'
+    path.write_text(f"{HEAD}{forgotten}bearer.guard(app, public=['static'])\n")
+    done = subprocess.run(
+        flask("--app", str(path), *command),
+        env=clean_environ({"PYTHONPATH": str(ROOT)}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"  GET /forgotten: forgotten, {path}:9" in done.stderr.splitlines()
 
 
 def test_a_guard_above_the_route_is_named_as_such(bearer: Bearer) -> None:
@@ -162,6 +186,13 @@ def test_a_hook_of_the_app_that_asks_for_a_token_decides_for_all(
     app.add_url_rule("/", "index", view)
     bearer.guard(app)
     assert ask(app.test_client(), None, "/").status_code == 401
+
+
+def test_a_hook_that_only_looks_who_calls_decides_nothing(bearer: Bearer, app: Flask) -> None:
+    """An optional token in front of every view closes none."""
+    app.before_request(bearer.optional()(lambda: None))
+    app.add_url_rule("/", "index", view)
+    assert "/" in refusal(bearer, app)
 
 
 def test_any_other_hook_decides_nothing(bearer: Bearer, app: Flask) -> None:

@@ -41,6 +41,7 @@ MODULES = {
     "any of none": ("any_of is several", "@app.get('/')\n@bearer.required(any_of=())"),
     "any of one text": ("any_of is several", "@app.get('/')\n@bearer.required(any_of='admin')"),
     "any of a bad one": ("one scope per", "@app.get('/')\n@bearer.required(any_of=['a b'])"),
+    "any of a set": ("any_of is several", "@app.get('/')\n@bearer.required(any_of={'a', 'b'})"),
     "no age": ("max_age is", "@app.get('/')\n@bearer.required(max_age=None)"),
     "age of nought": ("max_age is", "@app.get('/')\n@bearer.required(max_age=0)"),
     "age as text": ("max_age is", "@app.get('/')\n@bearer.required(max_age='300')"),
