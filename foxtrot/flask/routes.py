@@ -98,11 +98,14 @@ def guard(app: Flask, public: Collection[str]) -> None:
 
 
 def is_spared(app: Flask, request: Request) -> bool:
-    """Say whether a protected blueprint lets a request through: its view is public, or none."""
+    """Say whether a protected blueprint lets a request through: its view is public.
+
+    What found no route is let through as well: no view will run, and it is a 404 or 405.
+    """
     endpoint = request.endpoint
-    if endpoint is None or endpoint not in app.view_functions:
+    if endpoint is None:
         return True
-    return _is_public(app, endpoint, app.view_functions[endpoint], request.method)
+    return _is_public(app, endpoint, app.view_functions.get(endpoint), request.method)
 
 
 def refuse_bare(app: Flask) -> None:
@@ -196,7 +199,7 @@ def _demands(view: AnyView | None) -> tuple[Demand, ...]:
     return cast("tuple[Demand, ...]", getattr(view, "demands", ()))
 
 
-def _is_public(app: Flask, endpoint: str, view: AnyView, method: str | None) -> bool:
+def _is_public(app: Flask, endpoint: str, view: AnyView | None, method: str | None) -> bool:
     if endpoint in app.extensions.get(_PUBLIC, ()):
         return True
     access = getattr(view, "access", None)
@@ -205,7 +208,7 @@ def _is_public(app: Flask, endpoint: str, view: AnyView, method: str | None) -> 
     return bool(access == "public")
 
 
-def _handler(view: AnyView, method: str | None) -> AnyView | None:
+def _handler(view: AnyView | None, method: str | None) -> AnyView | None:
     """Give what a `MethodView` runs for a method; None for other views.
 
     One with a `dispatch_request` of its own may run anything, and counts as other.

@@ -13,8 +13,7 @@ from flask import Blueprint, Flask
 from foxtrot.flask import Bearer, Misuse, UndecidedRoutes, public
 from tests.processes import ROOT, clean_environ, flask
 from tests.verifier.minting import Mint
-from tests.verifier.service import ask
-from tests.verifier.test_bearer_misuse import HEAD
+from tests.verifier.service import HEAD, ask
 
 
 @pytest.fixture

@@ -16,16 +16,7 @@ from flask.views import MethodView
 from foxtrot.flask import Bearer, Misuse, public
 from tests.processes import ROOT, clean_environ
 from tests.verifier.minting import AUDIENCE, ISSUER
-
-HEAD = """
-from flask import Blueprint, Flask
-from flask.views import MethodView
-from foxtrot.flask import Bearer, public
-
-bearer = Bearer(issuer="https://login.example.com", audience="notes")
-app = Flask(__name__)
-notes = Blueprint("notes", __name__)
-"""
+from tests.verifier.service import HEAD
 
 MODULES = {
     "without parentheses": ("needs its parentheses", "@app.get('/')\n@bearer.required"),

@@ -11,7 +11,7 @@ from flask.views import MethodView
 
 from foxtrot.flask import Bearer, public
 from tests.processes import ROOT, clean_environ, flask
-from tests.verifier.test_bearer_misuse import HEAD
+from tests.verifier.service import HEAD
 
 
 @pytest.fixture
