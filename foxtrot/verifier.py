@@ -18,6 +18,7 @@ from foxtrot.errors import InvalidToken, Unavailable
 from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import KeySource, PublicKey, SharedSecret
 
+DEFAULT_LEEWAY: Final = 30.0
 MAX_LEEWAY: Final = 60.0
 
 _log = logging.getLogger("foxtrot")
@@ -62,7 +63,7 @@ class Verifier:
         public_key: str | bytes | None = None,
         keys: Sequence[KeySource] | None = None,
         status: Status | None = None,
-        leeway: float = 30,
+        leeway: float = DEFAULT_LEEWAY,
         remember: int = 4096,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -80,21 +81,23 @@ class Verifier:
         self._clock = clock
         self._seen = _SeenTokens(remember)
 
-    def verify(self, text: str) -> Token:
+    def verify(self, text: str, *, on_stale: str | None = None) -> Token:
         """Verify a token, or refuse it.
 
+        :param on_stale: "allow" or "deny", for a status that may not know at the
+            moment whether the session has ended; its own setting, by default.
         :raises InvalidToken: the token must not be accepted; `.reason` says why.
         :raises Unavailable: no key or no status can be had now; never accept.
         """
         try:
-            return self._verify(text)
+            return self._verify(text, on_stale)
         except (InvalidToken, Unavailable):
             raise
         except Exception as error:
             _log.exception("A token could not be judged")
             raise Unavailable("The token cannot be judged at the moment.") from error
 
-    def _verify(self, text: str) -> Token:
+    def _verify(self, text: str, on_stale: str | None) -> Token:
         if not isinstance(text, str):
             raise InvalidToken("malformed")
         now = self._clock()
@@ -106,8 +109,10 @@ class Verifier:
         elif not token.not_before <= now < token.not_after:
             self._seen.forget(text)
             raise InvalidToken("expired" if now >= token.not_after else "not_yet_valid")
-        if self._status is not None and self._status.ended(token):
-            raise InvalidToken("revoked")
+        if self._status is not None:
+            stale = {} if on_stale is None else {"on_stale": on_stale}
+            if self._status.ended(token, **stale):
+                raise InvalidToken("revoked")
         return token
 
     def judge(self, signed: signature.Signed, now: float | None = None) -> Token:

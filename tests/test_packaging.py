@@ -35,6 +35,7 @@ def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_only_the_verifier_is_installed(site_packages: Path) -> None:
     """Neither `app` nor `config` lands among a service's packages."""
     assert (site_packages / "foxtrot" / "verifier.py").exists()
+    assert (site_packages / "foxtrot" / "flask" / "bearer.py").exists()
     assert (site_packages / "foxtrot" / "py.typed").exists()
     assert not (site_packages / "app").exists()
     assert not (site_packages / "config.py").exists()

@@ -1,4 +1,4 @@
-"""Who may call a view. Every view wears exactly one of these.
+"""Who may call a view. Every view wears exactly one of these, or the start is refused.
 
 `@public`, `@login_required` (a browser's session) or `@bearer.required(…)` (an
 access token). The decorator that guards this service's own API is the one that
@@ -20,6 +20,7 @@ from app.sessions import LoginSession
 from app.views import browser
 from foxtrot import KeySource, Token
 from foxtrot.flask import Bearer
+from foxtrot.flask import public as public  # the views take all three from here
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,12 +52,6 @@ def challenge(error: str | None = None, scope: str | None = None) -> str:
 def _realm(app: Flask) -> str:
     """The site's name, as far as a quoted-string in a header can hold it."""
     return re.sub(r'[^\x20-\x7e]|["\\]', "", app.config["FOXTROT_SITE_NAME"])
-
-
-def public(view: Callable[P, R]) -> Callable[P, R]:
-    """Anybody may call this view."""
-    view.access = "public"  # type: ignore[attr-defined]
-    return view
 
 
 def login_required(view: Callable[P, R]) -> Callable[P, R | Response]:
