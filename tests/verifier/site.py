@@ -157,3 +157,11 @@ def seconds(call: Callable[[], object]) -> float:
     start = time.monotonic()
     call()
     return time.monotonic() - start
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something that another thread does is done."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
