@@ -20,7 +20,7 @@ from flask import Flask, Response, after_this_request, current_app, request
 from foxtrot.claims import Token
 from foxtrot.errors import UNSIGNED_REASONS, InvalidToken, Unavailable
 from foxtrot.keys import KeySource
-from foxtrot.verifier import Status, Verifier
+from foxtrot.verifier import OnStale, Status, Verifier
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,7 +49,8 @@ class VerifierSettings(TypedDict, total=False):
     secret: str | bytes | None
     public_key: str | bytes | None
     keys: Sequence[KeySource] | None
-    status: Status | None
+    status: Status | Literal["issuer"] | None
+    on_stale: OnStale
     leeway: float
     remember: int
     clock: Callable[[], float]
