@@ -38,11 +38,21 @@ class StatusList:
     data: bytes
 
     @classmethod
-    def of(cls, indices: Iterable[int], size: int) -> StatusList:
-        """A list of *size* statuses of one bit, a multiple of 8, of which *indices* are 1."""
+    def of(
+        cls, indices: Iterable[int], size: int, ranges: Iterable[tuple[int, int]] = ()
+    ) -> StatusList:
+        """A list of *size* statuses of one bit, a multiple of 8, of which some are 1.
+
+        Those are *indices*, and *ranges*, each from its first index to its last.
+        """
         data = bytearray(size // 8)
         for index in indices:
             data[index >> 3] |= 1 << (index & 7)
+        for first, last in ranges:
+            ones = (1 << (last - first + 1)) - 1 << (first & 7)
+            start, stop = first >> 3, (last >> 3) + 1
+            both = int.from_bytes(data[start:stop], "little") | ones
+            data[start:stop] = both.to_bytes(stop - start, "little")
         return cls(1, bytes(data))
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
 )
 
 _HTML_PAGES: Final = frozenset({"pages", "account"})
-_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/")
+_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/", "/status-lists/")
 _CODES: Final = {
     400: "invalid_request",
     404: "not_found",
