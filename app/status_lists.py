@@ -142,19 +142,18 @@ class Publisher:
         self._lists: dict[int, Published] = {}
 
     def get(self, number: int, now: datetime) -> Published:
-        """Give a list that is a second old at most, unless somebody builds it just now."""
+        """Give a list that is a second old at most, or the last good one.
+
+        :raises NotFound: no session has a place in it.
+        """
         held = self._lists.get(number)
-        if _is_recent(held, now) or not self._lock.acquire(blocking=held is None):
-            assert held is not None  # noqa: S101 - else the lock was waited for
+        if held is not None and _is_recent(held, now):
             return held
-        try:
+        with self._lock:  # who comes while it is being built gets the new one, never an old one
             held = self._lists.get(number)
-            if not _is_recent(held, now):
+            if held is None or not _is_recent(held, now):
                 held = self._lists[number] = self._look(number, held, now)
-        finally:
-            self._lock.release()
-        assert held is not None  # noqa: S101 - else it was just built
-        return held
+            return held
 
     def _look(self, number: int, held: Published | None, now: datetime) -> Published:
         try:
@@ -177,8 +176,8 @@ class Publisher:
         return of_all.hexdigest()[:32]
 
 
-def _is_recent(held: Published | None, now: datetime) -> bool:
-    return held is not None and -2 * RETRY < now - held.looked_at < BUILD_EVERY
+def _is_recent(held: Published, now: datetime) -> bool:
+    return -2 * RETRY < now - held.looked_at < BUILD_EVERY
 
 
 def _claims(number: int, statuses: StatusList, now: datetime) -> dict[str, Any]:

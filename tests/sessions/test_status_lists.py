@@ -10,6 +10,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -272,6 +273,24 @@ def test_a_list_is_built_once_a_second(app: Flask, client: FlaskClient, alice: s
         login.disable(find_user(app, alice), SOMEWHERE, now)
         assert status_lists.published(0, now + timedelta(seconds=0.9)) is first
         assert status_lists.published(0, now + timedelta(seconds=1)).etag != first.etag
+
+
+def test_who_asks_while_a_list_is_built_gets_the_new_one(app: Flask, alice: str) -> None:
+    """Many services ask at the same moment; none may get what is older than a second."""
+    with app.app_context():
+        token = access_token(app.test_client(), alice)
+        now, old = utcnow(), status_lists.published(0, utcnow())
+        login.disable(find_user(app, alice), SOMEWHERE, now)
+
+    def ask(_: int) -> str:
+        with app.app_context():
+            return status_lists.published(0, now + timedelta(seconds=9)).etag
+
+    with ThreadPoolExecutor(20) as pool:
+        tags = set(pool.map(ask, range(40)))
+    assert len(tags) == 1
+    assert old.etag not in tags
+    assert status_of(app.test_client(), token) == 1
 
 
 def test_a_list_that_did_not_change_is_not_signed_again(app: Flask) -> None:
