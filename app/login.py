@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flask import current_app
 
-from app import audit, links, refresh_tokens, sessions, tokens, users
+from app import audit, links, refresh_tokens, sessions, status_lists, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.db import core_transaction, db, transaction, turn, utcnow
@@ -312,11 +312,20 @@ def disable(user: User, client: Client, now: datetime | None = None) -> None:
         sessions.end_all(user, Ending.USER_DISABLED, client, now)
 
 
+def delete(user: User, client: Client, now: datetime | None = None) -> None:
+    """Remove a user and everything that is theirs; their tokens are refused everywhere."""
+    with transaction():
+        users.lock(user.id)
+        status_lists.keep(user, now)
+        users.delete(user, client)
+
+
 def end_everything(client: Client, now: datetime | None = None) -> int:
-    """End all that an old backup brought back: every session, every link. Gives the sessions."""
+    """End all that an old backup brought back, and all sessions that began since it was made."""
     with transaction():
         users.lock_all()
         links.void_all(now)
+        status_lists.skip_ahead(now)
         return sessions.end_everybodys(client, now)
 
 

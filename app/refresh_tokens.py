@@ -141,7 +141,8 @@ def first_use(attempt: Attempt, connection: Connection) -> Successor | None:
     connection.execute(_NOTE, noted)
     grant = Grant.of(row.granted_audience, row.granted_scope)
     user = Holder(row.public_id, row.email, row.own_scopes)
-    return Successor(Snapshot(named[1], row.authenticated_at, grant, user), successor)
+    session = Snapshot(row.id, named[1], row.authenticated_at, grant, user)
+    return Successor(session, successor)
 
 
 def replay(attempt: Attempt) -> Successor | AppError:

@@ -132,6 +132,7 @@ class LoginSession(Base):
 class Snapshot:
     """Of a live session what its tokens are made of, read past the ORM."""
 
+    id: int
     public_id: str
     authenticated_at: datetime
     grant: Grant

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import jwt
 from flask import current_app
 
+from app import status_lists
 from app.db import utcnow
 from app.errors import InvalidScope, InvalidTarget
 from app.ids import new_id
@@ -23,6 +24,7 @@ from app.sessions import Grant, LoginSession, Snapshot
 from app.users import ACCOUNT, ADMIN, Holder, User
 from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
+from foxtrot.status_list import TYPE as STATUS_LIST_TYPE
 
 ClaimsHook = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
@@ -115,6 +117,7 @@ def mint(
         "scope": " ".join(sorted(scopes)),
         "client_id": CLIENT_ID,
         "auth_time": int(session.authenticated_at.timestamp()),
+        "status": status_lists.place_of(session),
     }
     return AccessToken(_sign(claims, audiences), lifetime, str(claims["scope"]))
 
@@ -236,13 +239,36 @@ def _custom_claims(user: User | Holder) -> dict[str, Any]:
 
 def _sign(claims: Mapping[str, Any], audiences: Sequence[str]) -> str:
     """Sign; with the shared secret only what goes to those who share it."""
-    config = current_app.config
-    if config["FOXTROT_ALGORITHM"] == "HS256" and tuple(audiences) != (issuer(),):
-        secret = config["FOXTROT_SHARED_SECRET"]
-        return jwt.encode(dict(claims), secret, "HS256", headers={"typ": TYPE})
+    if publishes_keys() or tuple(audiences) == (issuer(),):
+        return _sign_with_key(claims, TYPE)
+    return _sign_with_secret(claims, TYPE)
+
+
+def _sign_with_secret(claims: Mapping[str, Any], typ: str) -> str:
+    secret = current_app.config["FOXTROT_SHARED_SECRET"]
+    return jwt.encode(dict(claims), secret, "HS256", headers={"typ": typ})
+
+
+def _sign_with_key(claims: Mapping[str, Any], typ: str) -> str:
     kid, private_key = current_app.extensions["foxtrot_keys"].signing_key()
-    algorithm = asymmetric_algorithm(config["FOXTROT_ALGORITHM"])
-    return jwt.encode(dict(claims), private_key, algorithm, headers={"typ": TYPE, "kid": kid})
+    algorithm = asymmetric_algorithm(current_app.config["FOXTROT_ALGORITHM"])
+    return jwt.encode(dict(claims), private_key, algorithm, headers={"typ": typ, "kid": kid})
+
+
+def sign_status_list(claims: Mapping[str, Any]) -> str:
+    """Sign a status list with what services verify tokens with: the key, or the secret.
+
+    draft-ietf-oauth-status-list section 5.1 permits a MAC, which is all that they can check.
+    """
+    sign = _sign_with_key if publishes_keys() else _sign_with_secret
+    return sign(claims, STATUS_LIST_TYPE)
+
+
+def status_list_key() -> str:
+    """The name of what signs status lists now."""
+    if not publishes_keys():
+        return "HS256"
+    return str(current_app.extensions["foxtrot_keys"].signing_key()[0])
 
 
 def asymmetric_algorithm(configured: str) -> str:

@@ -38,6 +38,7 @@ from tests.support import (
 TABLES = {
     "alembic_version",
     "audit_events",
+    "ended_ranges",
     "login_sessions",
     "one_time_links",
     "signing_keys",

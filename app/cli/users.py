@@ -119,7 +119,7 @@ def delete_user(email: str, yes: bool) -> None:
     address = user.email
     if not yes:
         click.confirm(f"Delete {address} for good?", abort=True)
-    users.delete(user, operator())
+    login.delete(user, operator())
     click.echo(f"{address} is deleted.")
 
 

@@ -49,7 +49,7 @@ _FOR_ALL: Final = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
 _HTML_PAGES: Final = frozenset({"pages", "account"})
-_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/")
+_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/", "/status-lists/")
 _CODES: Final = {
     400: "invalid_request",
     404: "not_found",

@@ -205,6 +205,6 @@ def _respond(result: Any, promise: Operation) -> Response:
     response: Response = make_response(result)
     if response.status_code == 200:
         response.status_code = promise.status
-    if promise.media_type != "application/json":
+    if promise.media_type != "application/json" and response.status_code != 304:
         response.content_type = promise.media_type
     return response

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, TypedDict
 
 from foxtrot.flask.misuse import misuse
-
-OnStale = Literal["allow", "deny"]
+from foxtrot.verifier import OnStale
 
 _NO_SCOPE: Final = re.compile(r"[^\x21\x23-\x5b\x5d-\x7e]")  # RFC 6749 section 3.3
 

@@ -15,7 +15,7 @@ from foxtrot.flask.answers import Refusal, answer, quotable
 from foxtrot.flask.credentials import credentials, is_token
 from foxtrot.flask.demand import Demand
 from foxtrot.keys import KeySource
-from foxtrot.verifier import DEFAULT_LEEWAY, Status, Verifier
+from foxtrot.verifier import DEFAULT_LEEWAY, OnStale, Status, Verifier
 
 _log = logging.getLogger("foxtrot")
 
@@ -28,7 +28,8 @@ class VerifierSettings(TypedDict, total=False):
     secret: str | bytes | None
     public_key: str | bytes | None
     keys: Sequence[KeySource] | None
-    status: Status | None
+    status: Status | Literal["issuer"] | None
+    on_stale: OnStale
     leeway: float
     remember: int
     clock: Callable[[], float]
@@ -80,10 +81,7 @@ class Gate:
                 return None
             raise Refusal(401, None, "This needs an access token in the Authorization header.")
         try:
-            if demand.on_stale is None:
-                token = self._verifier.verify(text)
-            else:
-                token = self._verifier.verify(text, on_stale=demand.on_stale)
+            token = self._verifier.verify(text, on_stale=demand.on_stale)
             granted = token.scopes if self._scopes_of is None else self._scopes_of(token)
         except InvalidToken as error:
             raise self._refusal_of(text, error) from None
