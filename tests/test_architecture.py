@@ -11,7 +11,7 @@ from flask import Flask
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOOLS = ["errors", "db", "ids", "client", "passwords", "secret_key", "schema"]
+TOOLS = ["errors", "db", "ids", "client", "passwords", "secret_key", "schema", "probe"]
 RULES = [
     "audit",
     "keys",
@@ -22,6 +22,8 @@ RULES = [
     "tokens",
     "login",
     "inspection",
+    "verdicts",
+    "attack",
 ]
 ENTRANCES = ["banner"]
 
@@ -43,6 +45,9 @@ LIBRARIES = {
     "tokens": {"flask", "foxtrot", "jwt"},
     "login": {"flask"},
     "inspection": {"flask", "foxtrot"},
+    "probe": set(),
+    "verdicts": {"foxtrot"},
+    "attack": {"flask", "foxtrot"},
 }
 DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
 NOT_FOR_DOORS = {"app.db", "app.passwords", "app.ids", "app.keys", "secrets", "hashlib"}

@@ -6,17 +6,18 @@ routes of an app, `flask tokens attack` at a running service in any language.
 """
 
 from foxtrot.wrong_tokens.catalogue import ADVICE, Material, WrongToken
-from foxtrot.wrong_tokens.forged import certificate_of, forged
+from foxtrot.wrong_tokens.forged import certificate_pem, forged
 from foxtrot.wrong_tokens.signed import signed
-from foxtrot.wrong_tokens.signer import Signer, claims_of, new_signer
+from foxtrot.wrong_tokens.signer import Signer, claims_of, header_of, new_signer
 
 __all__ = [
     "ADVICE",
     "Material",
     "Signer",
     "WrongToken",
-    "certificate_of",
+    "certificate_pem",
     "claims_of",
+    "header_of",
     "new_signer",
     "wrong_tokens",
 ]

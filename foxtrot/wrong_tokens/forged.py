@@ -212,6 +212,11 @@ def certificate_of(signer: Signer) -> x509.Certificate:
     return builder.not_valid_after(start + timedelta(days=36_500)).sign(key, SHA256())
 
 
+def certificate_pem(signer: Signer) -> bytes:
+    """The same, as a file that `x5u` may point to."""
+    return certificate_of(signer).public_bytes(Encoding.PEM)
+
+
 def _with_secret(material: Material, secret: bytes, kid: str | None = None) -> str:
     """The good claims, signed with a secret under the right key's name, or another."""
     signer = replace(material.signer, algorithm="HS256", private_key=secret)
