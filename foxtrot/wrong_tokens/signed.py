@@ -86,9 +86,9 @@ def times(material: Material) -> Iterator[WrongToken]:
         ("expiry null", "Its `exp` is null.", "bad_claim", {"exp": None}),
         (
             "expiry as text",
-            "Its `exp` is a text and no number.",
+            "Its `exp` is a text and no number, and an hour ago.",
             "bad_claim",
-            {"exp": str(material.claims["exp"])},
+            {**past, "exp": str(now - HOUR)},
         ),
         ("not yet valid", "It is good in an hour, not now.", "not_yet_valid", late),
     ):
