@@ -132,7 +132,7 @@ def send(target: Target, token: str | None) -> Answer:
             connection.request(target.method, _path(target), target.body, headers)
             response = connection.getresponse()
             text = response.read(MAX_READ).decode("utf-8", "replace")
-            return Answer(response.status, text)
+        return Answer(response.status, text)
     except (OSError, HTTPException, ValueError) as error:
         return Answer(None, problem=str(error) or type(error).__name__)
     finally:
@@ -151,10 +151,14 @@ def _path(target: Target) -> str:
 
 @contextmanager
 def _ended_after(seconds: float, connection: HTTPConnection) -> Iterator[None]:
-    """Cut the line when the time is over, also under an answer that drips."""
-    line = connection.sock
+    """Cut the line when the time is over, also under an answer that drips.
+
+    :raises TimeoutError: it was cut; what was read until then may be half an answer.
+    """
+    line, is_over = connection.sock, threading.Event()
 
     def cut() -> None:
+        is_over.set()
         with suppress(OSError):
             line.shutdown(SHUT_RDWR)
 
@@ -165,6 +169,8 @@ def _ended_after(seconds: float, connection: HTTPConnection) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+    if is_over.is_set():
+        raise TimeoutError("timed out")
 
 
 class Lure:

@@ -136,17 +136,24 @@ def _routes(
 ) -> Iterator[_Route]:
     for rule in app.url_map.iter_rules():
         names = {rule.endpoint, rule.rule}
-        access = getattr(app.view_functions[rule.endpoint], "access", None)
-        if rule.endpoint == "static" or access == "public" or names & {*public}:
+        if rule.endpoint == "static" or names & {*public}:
             continue
         path = _PARAMETER.sub(lambda match: _sample(match, values), rule.rule)
+        is_optional = bool(names & {*optional})
         for method in sorted((rule.methods or set()) - _NOT_FIRED_AT):
-            is_optional = _kind(access) == "optional" or bool(names & {*optional})
-            yield _Route(method, path, rule.endpoint, _scopes(access), is_optional)
+            access = _access(app.view_functions[rule.endpoint], method)
+            if access != "public":
+                yield _Route(method, path, rule.endpoint, _scopes(access), is_optional)
 
 
-def _kind(access: Any) -> Any:
-    return access[0] if isinstance(access, tuple) and access else access
+def _access(view: Any, method: str) -> Any:
+    """Who may call a view, or of a class of views the method's own handler."""
+    access = getattr(view, "access", None)
+    if access is None and (handlers := getattr(view, "view_class", None)) is not None:
+        names = [method.lower(), "get"] if method == "HEAD" else [method.lower()]
+        found = [getattr(handlers, name) for name in names if hasattr(handlers, name)]
+        access = getattr(found[0], "access", None) if found else None
+    return access
 
 
 def _scopes(access: Any) -> tuple[str, ...]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import pytest
 from flask import Flask
 
+from app import attack as attack_rules
 from app import sessions, users
 from app.client import operator
+from app.probe import Target
+from foxtrot.flask import Bearer
+from tests.attack.careless import Service, serving
+from tests.attack.careless import make_app as make_service
 from tests.attack.conftest import Attack, Serve
-from tests.conftest import find_user
+from tests.conftest import MakeApp, find_user
 from tests.sessions.conftest import all_events
+from tests.support import ORIGIN, SECRET_KEY, get
 
 SCOPE = ("--scope", "notes:read")
 
@@ -130,6 +139,62 @@ def test_progress_is_told_beside_the_report(serve: Serve, attack: Attack) -> Non
     assert "Sending " not in result.stdout
 
 
+@pytest.mark.parametrize("algorithm", ["EdDSA", "RS256"])
+def test_it_attacks_with_whatever_the_tokens_are_signed_with(
+    make_app: MakeApp, algorithm: str
+) -> None:
+    """The key and its forms are those of the algorithm."""
+    app = make_app(FOXTROT_ALGORITHM=algorithm)
+    jwks = get(app.test_client(), "/.well-known/jwks.json").get_json()
+    jwks["keys"] = [key for key in jwks["keys"] if key["alg"] == algorithm]
+    with serving(make_service(Service(ORIGIN, jwks))) as url:
+        assert Attack(app.test_cli_runner()).report(f"{url}/notes", *SCOPE, "--strict")["holds"]
+
+
+def test_it_attacks_services_that_share_a_secret(make_app: MakeApp) -> None:
+    """Which hold no public key that could be used as one."""
+    settings = {"FOXTROT_ALGORITHM": "HS256", "FOXTROT_SHARED_SECRET": SECRET_KEY}
+    bearer, notes = Bearer(ORIGIN, "notes", secret=SECRET_KEY), Flask("notes")
+    notes.add_url_rule("/notes", "notes", bearer.required("notes:read")(lambda: "in"))
+    with serving(notes) as url:
+        attack = Attack(make_app(**settings).test_cli_runner())
+        assert attack.report(f"{url}/notes", *SCOPE, "--strict")["holds"]
+
+
+# A session that ends
+
+
+def findings(app: Flask, url: str, wait: Callable[[float], None]) -> dict[str, str]:
+    """What an attack on a route as the login service itself says of each token."""
+    with app.app_context():
+        plan = attack_rules.Plan(Target("GET", url), ORIGIN)
+        report = attack_rules.run(plan, operator(), lambda text: None, wait)
+    return {one.token.name: one.verdict.value for one in report.findings}
+
+
+def test_a_service_that_never_learns_of_a_logout_is_found(app: Flask, service: Service) -> None:
+    """It has a quarter of a minute."""
+    waited: list[float] = []
+    own = dataclasses.replace(service, audience=ORIGIN)
+    with serving(make_service(own, scope="none")) as url:
+        found = findings(app, f"{url}/notes", waited.append)
+    assert found["ended session"] == "let through"
+    assert sum(waited) == attack_rules.ENDED_WITHIN
+
+
+def test_a_service_that_learns_of_it_in_time_is_not(app: Flask, service: Service) -> None:
+    """Nothing waits longer than it has to."""
+    waited: list[float] = []
+    own = dataclasses.replace(service, audience=ORIGIN)
+    notes = make_service(own, scope="none")
+    answers = iter([("ended", 401)])
+    notes.before_request(lambda: next(answers, None) if len(waited) == 3 else None)
+    with serving(notes) as url:
+        found = findings(app, f"{url}/notes", waited.append)
+    assert found["ended session"] == "refused"
+    assert len(waited) == 3
+
+
 # When nothing can be concluded
 
 
@@ -215,6 +280,19 @@ def test_a_named_user_keeps_nothing_of_it(
     with app.app_context():
         assert [session.public_id for session in sessions.live()] == [before]
     assert "tokens.attacked" in [event.name for event in all_events(app)]
+
+
+def test_an_attack_that_is_broken_off_leaves_nobody_either(app: Flask, serve: Serve) -> None:
+    """Ctrl-C at any time."""
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    plan = attack_rules.Plan(Target("GET", f"{serve()}/notes"), "notes")
+    with app.app_context():
+        with pytest.raises(KeyboardInterrupt):
+            attack_rules.run(plan, operator(), interrupt)
+        assert list(users.everybody()) == []
 
 
 def test_nothing_secret_is_said(serve: Serve, attack: Attack) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, request
 from flask.testing import FlaskClient
+from flask.views import MethodView
 
 from foxtrot import InvalidToken, Verifier
 from foxtrot.flask import Bearer
@@ -149,6 +152,26 @@ def test_a_route_that_is_public_can_be_named(app: Flask) -> None:
         assert_all_routes_guarded(app, public=["healthz", "health"])
 
 
+def test_a_class_of_views_may_be_public_by_a_method(app: Flask) -> None:
+    """The decorator stands on the handler then."""
+
+    class Feed(MethodView):
+        @public
+        def get(self) -> str:
+            return "for all"
+
+        @bearer.required("notes:write")
+        def post(self) -> str:
+            return "for some"
+
+        def delete(self) -> str:
+            return "forgotten"
+
+    app.add_url_rule("/feed", view_func=Feed.as_view("feed"))
+    with pytest.raises(AssertionError, match=r"1 of \d routes .*\n  DELETE /feed \(feed\)"):
+        assert_all_routes_guarded(app)
+
+
 def test_an_optional_route_is_tried_with_bad_tokens_only(app: Flask) -> None:
     """It answers without a token, and refuses a bad one."""
     app.add_url_rule("/feed", "feed", bearer.optional()(lambda: "for all"))
@@ -218,3 +241,10 @@ def test_a_parameter_can_be_given(issuer: InProcessIssuer) -> None:
     with pytest.raises(AssertionError, match="answered 404"):
         assert_all_routes_guarded(app)
     assert_all_routes_guarded(app, values={"year": "2026"})
+
+
+def test_the_example_of_the_docs_without_flask_runs() -> None:
+    """As it stands there."""
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    source = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
+    exec(compile(source, "docs/testing.md", "exec"), {})
