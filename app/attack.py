@@ -2,8 +2,8 @@
 
 The tokens are signed with this service's own key, for a user that is made for the attack and
 deleted after it, or for one that the operator names. First a good token must be accepted and
-none at all refused; else nothing can be concluded. Wrong tokens are of no use anywhere else:
-other audiences in them are nobody's names, and the session behind them ends with the attack.
+none at all refused; else nothing can be concluded. The session behind the tokens ends with the
+attack, so that they are of no use afterwards.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ MOMENT: Final = 10
 
 
 def signed(material: Material) -> Iterator[WrongToken]:
-    """All of them. None will ever be good at another service, or for long."""
+    """All of them. At a service that checks they are good for nothing, now or later."""
     for theme in (audiences, issuers, times, subjects, types, scopes, lives):
         yield from theme(material)
 
