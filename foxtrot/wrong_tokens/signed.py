@@ -16,7 +16,7 @@ MOMENT: Final = 10
 
 
 def signed(material: Material) -> Iterator[WrongToken]:
-    """All of them. At a service that checks they are good for nothing, now or later."""
+    """All of them. One from the future is good for `MOMENT` when its time comes, no other ever."""
     for theme in (audiences, issuers, times, subjects, types, scopes, lives):
         yield from theme(material)
 
