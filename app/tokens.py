@@ -188,10 +188,14 @@ def issuer() -> str:
     return str(current_app.config["ISSUER"])
 
 
+def audiences() -> tuple[str, ...]:
+    """The names of all that a token may be for: this service first, then the others."""
+    return tuple(dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"])))
+
+
 def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
     """The audience of a token: what was wished for, of what is known and granted."""
-    known = dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"]))
-    possible = [name for name in known if grant.audience is None or name in grant.audience]
+    possible = [name for name in audiences() if grant.audience is None or name in grant.audience]
     if not wish.for_issuer:
         possible = [name for name in possible if name != issuer()]
     wanted = possible if wish.audience is None else wish.audience

@@ -13,7 +13,7 @@ from foxtrot.flask import UndecidedRoutes
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOOLS = ["errors", "db", "ids", "client", "addresses", "passwords", "secret_key", "schema"]
+TOOLS = ["errors", "db", "ids", "client", "addresses", "passwords", "secret_key", "schema", "probe"]
 RULES = [
     "audit",
     "keys",
@@ -26,11 +26,16 @@ RULES = [
     "tokens",
     "login",
     "inspection",
+    "verdicts",
+    "attack",
 ]
 ENTRANCES = ["banner"]
 
 VERIFIER_LIBRARIES = {"jwt", "cryptography"}
-FLASK_LIBRARIES = {"flask", "click", "werkzeug"}  # the two that Flask brings along
+VERIFIER_DOORS = {
+    "flask": {"flask", "click", "werkzeug"},
+    "testing": {"flask", "pytest", "werkzeug"},
+}
 LIBRARIES = {
     "ids": set(),
     "client": set(),
@@ -51,6 +56,9 @@ LIBRARIES = {
     "tokens": {"flask", "foxtrot", "jwt"},
     "login": {"flask"},
     "inspection": {"flask", "foxtrot"},
+    "probe": set(),
+    "verdicts": {"foxtrot"},
+    "attack": {"flask", "foxtrot"},
 }
 DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
 NOT_FOR_DOORS = {"app.db", "app.passwords", "app.ids", "app.keys", "secrets", "hashlib"}
@@ -112,13 +120,25 @@ def test_every_room_is_on_the_plan() -> None:
     assert found == {*TOOLS, *RULES, *ENTRANCES}
 
 
+VERIFIER_DOORS = {
+    "flask": {"flask", "click", "werkzeug"},
+    "testing": {"flask", "pytest", "werkzeug"},
+}
+
+
 @pytest.mark.parametrize("path", python_files("foxtrot"), ids=lambda path: path.name)
 def test_the_verifier_stands_alone(path: Path) -> None:
-    """It knows nothing of the login service, and Flask only in its one door."""
-    is_door = path.parent.name == "flask"
-    allowed = VERIFIER_LIBRARIES | {"foxtrot"} | (FLASK_LIBRARIES if is_door else set())
+    """It knows nothing of the login service, and Flask and pytest only in a door for each."""
+    room = path.relative_to(ROOT / "foxtrot").parts[0].removesuffix(".py")
+    allowed = VERIFIER_LIBRARIES | {"foxtrot"} | VERIFIER_DOORS.get(room, set())
     assert libraries(path) <= allowed
     assert not any(name.startswith(("app", "config")) for name in imports(path))
+
+
+def test_the_catalogue_of_wrong_tokens_needs_no_pytest() -> None:
+    """`flask tokens attack` uses it where no test tool is installed."""
+    for path in python_files("foxtrot/wrong_tokens"):
+        assert not any(name.startswith("foxtrot.testing") for name in imports(path))
 
 
 def test_the_settings_know_nothing_of_the_app() -> None:

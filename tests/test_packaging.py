@@ -37,6 +37,7 @@ def test_only_the_verifier_is_installed(site_packages: Path) -> None:
     assert (site_packages / "foxtrot" / "verifier.py").exists()
     assert (site_packages / "foxtrot" / "flask" / "bearer.py").exists()
     assert (site_packages / "foxtrot" / "py.typed").exists()
+    assert (site_packages / "foxtrot" / "testing" / "routes.py").exists()
     assert not (site_packages / "app").exists()
     assert not (site_packages / "config.py").exists()
 

@@ -13,7 +13,13 @@ from flask import Flask, Response, current_app, jsonify, render_template, reques
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.errors import AppError, InsufficientScope, Unavailable, ValidationFailed
+from app.errors import (
+    AppError,
+    InsufficientScope,
+    InvalidAccessToken,
+    Unavailable,
+    ValidationFailed,
+)
 from app.views import access, account, api, auth, browser, cors, pages, wellknown
 from app.views.access import public
 from app.views.contract import PROBLEM
@@ -89,11 +95,15 @@ def _refuse(refusal: AppError) -> Response:
         ]
     if isinstance(refusal, InsufficientScope):
         members["scope"] = refusal.scope
+    if isinstance(refusal, InvalidAccessToken):
+        members["reason"] = refusal.reason
     response = _say(refusal.status, refusal.code, refusal.detail, members)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
     if isinstance(refusal, InsufficientScope):
         response.headers["WWW-Authenticate"] = access.challenge(refusal.code, refusal.scope)
+    if isinstance(refusal, InvalidAccessToken):
+        response.headers["WWW-Authenticate"] = access.challenge(refusal.code)
     return response
 
 
