@@ -22,7 +22,7 @@ from flask.cli import NoAppException
 from flask_migrate import Migrate
 
 import config
-from app import banner, cli, db, keys, schema, secret_key, tokens, views
+from app import banner, cli, db, keys, schema, secret_key, status_lists, tokens, views
 from app.errors import StartRefused
 from app.keys import Policy
 from app.secret_key import SecretKey
@@ -109,6 +109,9 @@ def _prepare_database(app: Flask, serves: bool) -> None:
         ring.start()
     app.extensions["foxtrot_secret_key"] = secret
     app.extensions["foxtrot_keys"] = ring
+    app.extensions["foxtrot_status_lists"] = status_lists.Publisher(
+        tokens.status_list_key, tokens.sign_status_list
+    )
     access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
 
 

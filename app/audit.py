@@ -49,6 +49,7 @@ class Event(StrEnum):
     REFRESH_RETRIED = "refresh.retried"
     REFRESH_REUSED = "refresh.reused"
     WARNING_DISMISSED = "warning.dismissed"
+    TOKENS_ATTACKED = "tokens.attacked"
     KEY_ROTATED = "key.rotated"
     KEY_RETIRED = "key.retired"
     KEY_REMOVED = "key.removed"

@@ -56,6 +56,25 @@ class NotSignedIn(AppError):
     detail = "You are not signed in, or your session has ended. Sign in again."
 
 
+class NoAccessToken(AppError):
+    """The request carries no access token (RFC 6750 section 3.1)."""
+
+    status = 401
+    code = "unauthorized"
+    detail = "This needs an access token in the Authorization header."
+
+
+class InvalidAccessToken(AppError):
+    """The access token is refused; `reason` is one of `foxtrot.errors.REASONS`."""
+
+    status = 401
+    code = "invalid_token"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class WrongPassword(AppError):
     """Somebody signed in gave a current password that is not theirs."""
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from flask import current_app
 
-from app import audit, links, refresh_tokens, sessions, tokens, users
+from app import audit, links, refresh_tokens, sessions, status_lists, tokens, users
 from app.audit import Event
 from app.client import Client
-from app.db import db, transaction, turn, utcnow
+from app.db import core_transaction, db, transaction, turn, utcnow
 from app.errors import (
     InvalidCredentials,
     NotFound,
@@ -18,7 +18,7 @@ from app.errors import (
     RegistrationClosed,
     ValidationFailed,
 )
-from app.refresh_tokens import Successor
+from app.refresh_tokens import Attempt, Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
 from app.users import Proof, User
@@ -32,6 +32,14 @@ class SignIn:
     secret: str | None = None
     refresh_token: str | None = None
     access_token: AccessToken | None = None
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What the client of a session that goes on gets; likewise."""
+
+    refresh_token: str
+    access_token: AccessToken
 
 
 def with_cookie(
@@ -91,7 +99,7 @@ def refresh(
     *,
     retry_key: str | None = None,
     now: datetime | None = None,
-) -> SignIn:
+) -> Renewal:
     """Trade a refresh token for an access token and the next refresh token.
 
     :param wish: what the access token is wanted for, of what the session was granted.
@@ -100,17 +108,34 @@ def refresh(
     :raises TooManyAttempts: too much happened at once; the token is as good as before.
     :raises InvalidTarget, InvalidScope: more was asked for than was granted; likewise.
     """
-    now, token_id = now or utcnow(), tokens.new_token_id()
+    attempt = Attempt(refresh_token, client, tokens.new_token_id(), retry_key, now or utcnow())
     tokens.prepare()
+    return _go_on(attempt, wish) or _come_again(attempt, wish)
+
+
+def _go_on(attempt: Attempt, wish: Wish) -> Renewal | None:
+    """The first use of a refresh token; None for what is not that."""
+    with core_transaction() as connection:
+        successor = refresh_tokens.first_use(attempt, connection)
+        if successor is None:
+            return None
+        renewal = _renewed(attempt, successor, wish)
+    refresh_tokens.record(Event.REFRESH_SUCCEEDED, attempt, successor.session)
+    return renewal
+
+
+def _come_again(attempt: Attempt, wish: Wish) -> Renewal:
+    """A refresh token that cannot be used for the first time."""
     with transaction():
-        exchange = refresh_tokens.exchange(
-            refresh_token, client, answer=token_id, retry_key=retry_key, now=now
-        )
-        if isinstance(exchange, Successor):
-            session = exchange.session
-            access_token = tokens.mint(session, wish, token_id=token_id, now=now)
-            return SignIn(session, refresh_token=exchange.text, access_token=access_token)
-    raise exchange
+        successor = refresh_tokens.replay(attempt)
+        if isinstance(successor, Successor):
+            return _renewed(attempt, successor, wish)
+    raise successor
+
+
+def _renewed(attempt: Attempt, successor: Successor, wish: Wish) -> Renewal:
+    token = tokens.mint(successor.session, wish, token_id=attempt.answer, now=attempt.now)
+    return Renewal(successor.text, token)
 
 
 def log_out(refresh_token: str, client: Client, now: datetime | None = None) -> None:
@@ -287,11 +312,20 @@ def disable(user: User, client: Client, now: datetime | None = None) -> None:
         sessions.end_all(user, Ending.USER_DISABLED, client, now)
 
 
+def delete(user: User, client: Client, now: datetime | None = None) -> None:
+    """Remove a user and everything that is theirs; their tokens are refused everywhere."""
+    with transaction():
+        users.lock(user.id)
+        status_lists.keep(user, now)
+        users.delete(user, client)
+
+
 def end_everything(client: Client, now: datetime | None = None) -> int:
-    """End all that an old backup brought back: every session, every link. Gives the sessions."""
+    """End all that an old backup brought back, and all sessions that began since it was made."""
     with transaction():
         users.lock_all()
         links.void_all(now)
+        status_lists.skip_ahead(now)
         return sessions.end_everybodys(client, now)
 
 

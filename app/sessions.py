@@ -30,9 +30,9 @@ from sqlalchemy.orm import Mapped, contains_eager, mapped_column, relationship
 from app import audit, users
 from app.audit import Event
 from app.client import Client, name_device
-from app.db import FAILURES, Base, db, execute, row_count, transaction, utcnow
+from app.db import FAILURES, Base, db, row_count, transaction, utcnow
 from app.ids import digest, new_id, new_secret
-from app.users import User
+from app.users import Holder, User
 
 TOUCH_EVERY: Final = timedelta(minutes=1)
 _log = logging.getLogger("foxtrot.app")
@@ -60,13 +60,22 @@ class Grant:
     audience: tuple[str, ...] | None = None
     scope: frozenset[str] | None = None
 
+    @classmethod
+    def of(cls, audience: str | None, scope: str | None) -> Grant:
+        """Read what stands in a row."""
+        return cls(
+            None if audience is None else tuple(audience.split()),
+            None if scope is None else frozenset(scope.split()),
+        )
+
 
 class LoginSession(Base):
     """A sign-in on one device. `id` is never reused; `public_id` is the tokens' `sid`.
 
-    `address` and `user_agent` are those of its last use. `unseen_answer` is the
-    `jti` of the access token that the newest use of a refresh token was first
-    answered with, for as long as nobody has shown it here.
+    `address` and `user_agent` are those of its last use. `refresh_hash` is of its
+    one unused refresh token, `rotations` what `refresh_tokens` knows of those just
+    used; `unseen_answer` is the `jti` of the access token that the newest use was
+    first answered with, for as long as nobody has shown it here.
     """
 
     __tablename__ = "login_sessions"
@@ -88,6 +97,8 @@ class LoginSession(Base):
     granted_audience: Mapped[str | None]
     granted_scope: Mapped[str | None]
     unseen_answer: Mapped[str | None]
+    refresh_hash: Mapped[str | None]
+    rotations: Mapped[str | None]
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
 
@@ -97,11 +108,7 @@ class LoginSession(Base):
     @property
     def grant(self) -> Grant:
         """What this session's tokens may be for, at most."""
-        audience, scope = self.granted_audience, self.granted_scope
-        return Grant(
-            None if audience is None else tuple(audience.split()),
-            None if scope is None else frozenset(scope.split()),
-        )
+        return Grant.of(self.granted_audience, self.granted_scope)
 
     @property
     def device(self) -> str:
@@ -121,7 +128,24 @@ class LoginSession(Base):
         )
 
 
-_NOTE_REFRESH: Final = update(LoginSession).where(LoginSession.id == bindparam("session"))
+@dataclass(frozen=True)
+class Snapshot:
+    """Of a live session what its tokens are made of, read past the ORM."""
+
+    id: int
+    public_id: str
+    authenticated_at: datetime
+    grant: Grant
+    user: Holder
+
+
+IS_LIVE: Final = and_(
+    LoginSession.ended_at.is_(None),
+    LoginSession.last_seen_at > bindparam("used_after"),
+    LoginSession.created_at > bindparam("begun_after"),
+    User.disabled_at.is_(None),
+)
+"""`LoginSession.is_live` for the database; its parameters are `limits(now)`."""
 
 
 def start(
@@ -182,11 +206,10 @@ def by_secret(secret: str, client: Client, now: datetime | None = None) -> Login
 
 def _noted(session: LoginSession, client: Client, now: datetime) -> LoginSession | None:
     """Write down a use, unless the session has ended meanwhile."""
-    locked = select(LoginSession).where(LoginSession.id == session.id)
-    locked = locked.with_for_update(of=LoginSession).execution_options(populate_existing=True)
+    public_id = session.public_id
     try:
         with transaction():
-            found = db.session.scalar(locked)
+            found = hold(public_id)
             if found is None or not found.is_live(now):
                 return None
             note_use(found, client, now)
@@ -210,35 +233,27 @@ def find(public_id: str) -> LoginSession | None:
     return db.session.scalar(select(LoginSession).where(LoginSession.public_id == public_id))
 
 
+def hold(public_id: str) -> LoginSession | None:
+    """Inside a transaction, find a session and keep everybody else from changing it."""
+    held = select(LoginSession).where(LoginSession.public_id == public_id)
+    held = held.with_for_update(of=LoginSession).execution_options(populate_existing=True)
+    return db.session.scalar(held)
+
+
 def live(user: User | None = None, now: datetime | None = None) -> Sequence[LoginSession]:
     """The live sessions of a user, or of everybody, last used first."""
     query = select(LoginSession).join(LoginSession.user).options(contains_eager(LoginSession.user))
-    query = query.where(_is_running(now or utcnow()), User.disabled_at.is_(None))
+    query = query.where(IS_LIVE)
     if user is not None:
         query = query.where(LoginSession.user_id == user.id)
     query = query.order_by(LoginSession.last_seen_at.desc(), LoginSession.id.desc())
-    return db.session.scalars(query).all()
+    return db.session.scalars(query, limits(now or utcnow())).all()
 
 
 def note_use(session: LoginSession, client: Client, now: datetime) -> None:
     """Inside a transaction, write down that a session was used, and from where."""
     session.last_seen_at = max(now, session.last_seen_at)
     session.address, session.user_agent = client.address, client.user_agent
-
-
-def note_refresh(session: LoginSession, client: Client, answer: str, now: datetime) -> None:
-    """Inside a transaction, write down that a session went on, by an answer not yet seen.
-
-    The object learns of it at the end of the transaction.
-    """
-    execute(
-        _NOTE_REFRESH,
-        session=session.id,
-        last_seen_at=max(now, session.last_seen_at),
-        address=client.address,
-        user_agent=client.user_agent,
-        unseen_answer=answer,
-    )
 
 
 def note_shown(session: LoginSession, token_id: str) -> bool:
@@ -325,13 +340,9 @@ def _make_room(user: User, client: Client, now: datetime) -> None:
         _end(LoginSession.id.in_(surplus), Ending.TOO_MANY_SESSIONS, client, now)
 
 
-def _is_running(now: datetime) -> ColumnElement[bool]:
-    """`LoginSession.is_running` for the database."""
-    return and_(
-        LoginSession.ended_at.is_(None),
-        LoginSession.last_seen_at > now - _limit("IDLE"),
-        LoginSession.created_at > now - _limit("ABSOLUTE"),
-    )
+def limits(now: datetime) -> dict[str, datetime]:
+    """Since when a live session must have been used, and have begun."""
+    return {"used_after": now - _limit("IDLE"), "begun_after": now - _limit("ABSOLUTE")}
 
 
 def _limit(kind: str) -> timedelta:

@@ -15,14 +15,16 @@ from typing import Any, Final, cast
 import jwt
 from flask import current_app
 
+from app import status_lists
 from app.db import utcnow
 from app.errors import InvalidScope, InvalidTarget
 from app.ids import new_id
 from app.keys import MAX_AGE, KeyRing
-from app.sessions import Grant, LoginSession
-from app.users import ACCOUNT, ADMIN, User
+from app.sessions import Grant, LoginSession, Snapshot
+from app.users import ACCOUNT, ADMIN, Holder, User
 from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
+from foxtrot.status_list import TYPE as STATUS_LIST_TYPE
 
 KEYS_MAX_AGE: Final = int(MAX_AGE.total_seconds())
 """Seconds for which anybody may keep a copy of the JWK Set, and of the metadata that name it."""
@@ -87,7 +89,7 @@ ANYTHING: Final = Wish()
 
 
 def mint(
-    session: LoginSession,
+    session: LoginSession | Snapshot,
     wish: Wish = ANYTHING,
     *,
     token_id: str | None = None,
@@ -119,6 +121,7 @@ def mint(
         "scope": " ".join(sorted(scopes)),
         "client_id": CLIENT_ID,
         "auth_time": int(session.authenticated_at.timestamp()),
+        "status": status_lists.place_of(session),
     }
     return AccessToken(_sign(claims, audiences, now), lifetime, str(claims["scope"]))
 
@@ -188,10 +191,14 @@ def issuer() -> str:
     return str(current_app.config["ISSUER"])
 
 
+def audiences() -> tuple[str, ...]:
+    """The names of all that a token may be for: this service first, then the others."""
+    return tuple(dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"])))
+
+
 def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
     """The audience of a token: what was wished for, of what is known and granted."""
-    known = dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"]))
-    possible = [name for name in known if grant.audience is None or name in grant.audience]
+    possible = [name for name in audiences() if grant.audience is None or name in grant.audience]
     if not wish.for_issuer:
         possible = [name for name in possible if name != issuer()]
     wanted = possible if wish.audience is None else wish.audience
@@ -204,7 +211,7 @@ def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
 
 
 def _choose_scopes(
-    user: User, grant: Grant, audiences: Sequence[str], wanted: Sequence[str] | None
+    user: User | Holder, grant: Grant, audiences: Sequence[str], wanted: Sequence[str] | None
 ) -> frozenset[str]:
     """The scopes of a token: what was wished for, of what the user holds and was granted."""
     held = user.scopes if grant.scope is None else user.scopes & grant.scope
@@ -225,7 +232,7 @@ def _choose_scopes(
     return frozenset(wanted)
 
 
-def _custom_claims(user: User) -> dict[str, Any]:
+def _custom_claims(user: User | Holder) -> dict[str, Any]:
     """Ask the operator's hook; what it may not set is left out."""
     hook = cast("ClaimsHook | None", current_app.extensions.get("foxtrot_claims_hook"))
     if hook is None:
@@ -239,11 +246,40 @@ def _custom_claims(user: User) -> dict[str, Any]:
 
 def _sign(claims: Mapping[str, Any], audiences: Sequence[str], now: datetime) -> str:
     """Sign; with the shared secret only what goes to those who share it."""
-    ring, secret = _ring(), current_app.config["FOXTROT_SHARED_SECRET"]
-    if tuple(audiences) != (issuer(),) and secret is not None and ring.shares_secret(now):
-        return jwt.encode(dict(claims), secret, "HS256", headers={"typ": TYPE})
-    kid, private_key, algorithm = ring.signing_key(now)
-    return jwt.encode(dict(claims), private_key, algorithm, headers={"typ": TYPE, "kid": kid})
+    if tuple(audiences) == (issuer(),):
+        return _sign_with_key(claims, TYPE, now)
+    return _sign_for_services(claims, TYPE, now)
+
+
+def _sign_for_services(claims: Mapping[str, Any], typ: str, now: datetime) -> str:
+    if _shares_secret(now):
+        secret = current_app.config["FOXTROT_SHARED_SECRET"]
+        return jwt.encode(dict(claims), secret, "HS256", headers={"typ": typ})
+    return _sign_with_key(claims, typ, now)
+
+
+def _sign_with_key(claims: Mapping[str, Any], typ: str, now: datetime) -> str:
+    kid, private_key, algorithm = _ring().signing_key(now)
+    return jwt.encode(dict(claims), private_key, algorithm, headers={"typ": typ, "kid": kid})
+
+
+def sign_status_list(claims: Mapping[str, Any]) -> str:
+    """Sign a status list with what services verify tokens with: the key, or the secret.
+
+    draft-ietf-oauth-status-list section 5.1 permits a MAC, which is all that they can check.
+    """
+    return _sign_for_services(claims, STATUS_LIST_TYPE, utcnow())
+
+
+def status_list_key() -> str:
+    """The name of what signs status lists now."""
+    now = utcnow()
+    return "HS256" if _shares_secret(now) else _ring().signing_key(now).kid
+
+
+def _shares_secret(now: datetime) -> bool:
+    """Say whether services verify with the shared secret, and it is still there to sign with."""
+    return current_app.config["FOXTROT_SHARED_SECRET"] is not None and _ring().shares_secret(now)
 
 
 def _ring() -> KeyRing:

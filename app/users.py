@@ -1,26 +1,23 @@
 """Users: who they are, what they may do, and how they prove it.
 
-Leaves sign-in sessions to `sessions` and hashing to `passwords`. An address is
-kept as it was typed and, folded, as the unique key; folding is done here, never
-by the database, because databases fold differently.
+Leaves sign-in sessions to `sessions`, hashing to `passwords` and what an address
+is to `addresses`.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from email_validator import EmailNotValidError, validate_email
 from flask import current_app
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app import audit, passwords
+from app import addresses, audit, passwords
 from app.audit import Event
 from app.client import Client
 from app.db import Base, db, release, row_count, transaction, utcnow
@@ -29,7 +26,6 @@ from app.ids import new_id
 
 ADMIN: Final = "admin"
 ACCOUNT: Final = "account"
-MAX_EMAIL_CHARACTERS: Final = 254
 PAGE: Final = 100
 
 
@@ -55,8 +51,21 @@ class User(Base):
     @property
     def scopes(self) -> frozenset[str]:
         """All scopes this user holds: `account`, everybody's and their own."""
-        everybodys = current_app.config["FOXTROT_DEFAULT_SCOPES"]
-        return frozenset({ACCOUNT, *everybodys, *self.own_scopes.split()})
+        return _all_scopes(self.own_scopes)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Of a user what their tokens are made of, read past the ORM."""
+
+    public_id: str
+    email: str
+    own_scopes: str
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """As of `User`."""
+        return _all_scopes(self.own_scopes)
 
 
 def create(
@@ -83,9 +92,9 @@ def prepare(
     """Do what takes long about a new user, outside any transaction; `save` does the rest."""
     now = now or utcnow()
     try:
-        address, key = _checked_address(email)
+        address, key = addresses.check(email)
     except ValidationFailed as refusal:
-        errors = refusal.errors | _password_errors(password, email[:MAX_EMAIL_CHARACTERS])
+        errors = refusal.errors | _password_errors(password, email[: addresses.MAX_CHARACTERS])
         raise ValidationFailed(errors) from None
     if by_email(address) is not None:
         raise EmailTaken
@@ -197,7 +206,7 @@ def _record_failure(
     with transaction():
         user = by_email(email)
         public_id = user.public_id if user else None
-        typed = None if public_id else fold_email(email) or email
+        typed = None if public_id else addresses.fold(email) or email
         audit.record(
             Event.LOGIN_FAILED, client, user=public_id, typed=typed, reason=reason, now=now
         )
@@ -205,7 +214,7 @@ def _record_failure(
 
 def by_email(email: str) -> User | None:
     """Find a user by address, however it is spelled."""
-    key = fold_email(email)
+    key = addresses.fold(email)
     return (key and db.session.scalar(select(User).where(User.email_key == key))) or None
 
 
@@ -302,29 +311,8 @@ def password_advice(password: str, email: str = "") -> list[str]:
     )
 
 
-def fold_email(email: str) -> str | None:
-    """The unique key of an address, or None for what is no address."""
-    try:
-        return _checked_address(email)[1]
-    except ValidationFailed:
-        return None
-
-
-def _checked_address(email: str) -> tuple[str, str]:
-    """The address as typed, and folded.
-
-    :raises ValidationFailed: it is not an e-mail address.
-    """
-    typed = email.strip(" ")
-    try:
-        if len(typed) > MAX_EMAIL_CHARACTERS:
-            raise EmailNotValidError
-        normal = validate_email(typed, check_deliverability=False).normalized
-        normal.encode("utf-8")
-    except (EmailNotValidError, UnicodeError):
-        message = "Enter an e-mail address such as ann@example.com."
-        raise ValidationFailed({"email": [message]}) from None
-    return typed, unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", normal).casefold())
+def _all_scopes(own: str) -> frozenset[str]:
+    return frozenset({ACCOUNT, *current_app.config["FOXTROT_DEFAULT_SCOPES"], *own.split()})
 
 
 def _password_errors(password: str, email: str, field: str = "password") -> dict[str, list[str]]:

@@ -155,6 +155,7 @@ def ours(algorithm: str) -> Application:
     bearer = Bearer(ISSUER, AUDIENCE, **key)
     app = flask_app(bearer.required(SCOPE))
     bearer.init_app(app)
+    bearer.guard(app)
     return app
 
 

@@ -2,14 +2,13 @@
 
     .venv/bin/pip install -r requirements-test.txt && .venv/bin/python bench/refresh.py
 
-The bare route is a Flask app of its own on the same database: it writes by the same
-session and the same `transaction` one row as wide as that of a refresh token, and
-answers "ok". A refresh has to find a token and its session, judge, claim, insert,
-note and log, and sign an access token besides. Both are called in one process through
-the WSGI interface, as a server does; nothing else is left out: the audit log is
-written (to a file), and every commit waits for the disk. Before and after, it is
-made sure that all rows are there, that each refresh is logged, and that the database
-does wait.
+The bare route is a Flask app of its own on the same database: it adds one row, as wide
+as what a refresh writes, to the same Flask-SQLAlchemy session, commits, and answers
+"ok". A refresh has to read JSON, find a session and its user, judge, claim, note and
+log, and sign an access token besides. Both are called in one process through the WSGI
+interface, as a server does; nothing else is left out: the audit log is written (to a
+file), and every commit waits for the disk. Before and after, it is made sure that all
+rows are there, that each refresh is logged, and that the database does wait.
 
 The contenders take turns of a few calls in a shuffled order, and times are divided
 within a turn. A run's ratio is the median over its turns, the figure printed the
@@ -43,18 +42,8 @@ from typing import Any, Final, NamedTuple
 
 import flask_migrate
 from flask import Flask
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import BigInteger, func, select, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from the checkout
 
@@ -84,18 +73,25 @@ CLIENT: Final = Client("192.0.2.1", "python-requests/2.32.5")
 
 Environ = dict[str, Any]
 
-ROWS: Final = Table(
-    "bench_rows",
-    MetaData(),
-    Column("hash", Text, primary_key=True),
-    Column("session_id", Integer, nullable=False),
-    Column("used_at", BigInteger),
-    Column("nonce", LargeBinary),
-    Column("key_id", Text),
-    Column("retry_hash", Text),
-    Column("retries", Integer, nullable=False),
-)
-"""As wide as a refresh token that was used; without its other indexes."""
+
+class BenchBase(DeclarativeBase):
+    """For the bare route's table alone."""
+
+
+class Row(BenchBase):
+    """As wide as what a refresh writes into the row of its session."""
+
+    __tablename__ = "bench_rows"
+
+    refresh_hash: Mapped[str] = mapped_column(primary_key=True)
+    rotations: Mapped[str]
+    unseen_answer: Mapped[str]
+    last_seen_at: Mapped[int] = mapped_column(BigInteger)
+    address: Mapped[str]
+    user_agent: Mapped[str]
+
+
+ROTATION: Final = json.dumps([[1, 0, "0" * 64, "0" * 16, "0" * 64, 0, None]])
 
 
 class Spent(NamedTuple):
@@ -118,21 +114,20 @@ def bare_app(url: str) -> Flask:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     init_app(app)
     with app.app_context():
-        ROWS.create(db.engine)
+        BenchBase.metadata.create_all(db.engine)
 
     @app.post("/rows")
     def add() -> str:
-        row = {
-            "hash": secrets.token_hex(32),
-            "session_id": 1,
-            "used_at": time.time_ns() // 1000,
-            "nonce": secrets.token_bytes(32),
-            "key_id": "0" * 16,
-            "retry_hash": "0" * 64,
-            "retries": 0,
-        }
-        with transaction():
-            db.session.execute(ROWS.insert().values(row))
+        row = Row(
+            refresh_hash=secrets.token_hex(32),
+            rotations=ROTATION,
+            unseen_answer="t_" + "0" * 26,
+            last_seen_at=time.time_ns() // 1000,
+            address=CLIENT.address,
+            user_agent=CLIENT.user_agent,
+        )
+        db.session.add(row)
+        db.session.commit()
         return "ok"
 
     return app
@@ -211,9 +206,9 @@ class Ours:
             tokens.prepare()
         with app.app_context(), transaction():
             users = [add_user(number) for number in range(-(-calls // SESSIONS_PER_USER))]
-            self._tokens = [
-                refreshed_before(user) for user in users for _ in range(SESSIONS_PER_USER)
-            ]
+            first = [begin(user) for user in users for _ in range(SESSIONS_PER_USER)]
+        with app.app_context():
+            self._tokens = [refreshed_before(token) for token in first]
         random.shuffle(self._tokens)
 
     def environs(self) -> list[Environ]:
@@ -241,12 +236,15 @@ def add_user(number: int) -> User:
     return user
 
 
-def refreshed_before(user: User) -> str:
-    """Begin a session that was refreshed once, a while ago; give its newest token."""
-    now = utcnow()
-    session, _ = sessions.start(user, CLIENT, with_secret=False, now=now - 2 * PAUSE)
-    first = refresh_tokens.begin(session)
-    return login.refresh(first, CLIENT, now=now - PAUSE).refresh_token or ""
+def begin(user: User) -> str:
+    """Begin a session, a while ago; give its token."""
+    session, _ = sessions.start(user, CLIENT, with_secret=False, now=utcnow() - 2 * PAUSE)
+    return refresh_tokens.begin(session)
+
+
+def refreshed_before(token: str) -> str:
+    """Refresh once, not quite so long ago; give the newest token."""
+    return login.refresh(token, CLIENT, now=utcnow() - PAUSE).refresh_token
 
 
 # The databases.
@@ -288,7 +286,7 @@ def require_durable(app: Flask) -> None:
 def rows_of(app: Flask) -> int:
     """Count what the bare route has written."""
     with app.app_context():
-        return db.session.scalar(select(func.count()).select_from(ROWS)) or 0
+        return db.session.scalar(select(func.count()).select_from(Row)) or 0
 
 
 def logged(log: Path) -> int:

@@ -11,9 +11,10 @@ needs PyJWT with cryptography, and Flask only for the decorator.
 """
 
 from foxtrot.claims import Token
-from foxtrot.errors import InvalidToken, Unavailable, UnusableKey, WeakKey
+from foxtrot.errors import InvalidToken, StaleStatus, Unavailable, UnusableKey, WeakKey
 from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import JWKSet, KeySource, PublicKey, SharedSecret
+from foxtrot.status import StatusLists
 from foxtrot.verifier import Status, Verifier
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "KeySource",
     "PublicKey",
     "SharedSecret",
+    "StaleStatus",
     "Status",
+    "StatusLists",
     "Token",
     "Unavailable",
     "UnusableKey",

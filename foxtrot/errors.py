@@ -77,6 +77,13 @@ class Unavailable(Exception):
         self.retry_after = retry_after
 
 
+class StaleStatus(Unavailable):
+    """It cannot be known now whether the session behind a good token has ended.
+
+    Where a `Verifier` was told `on_stale="allow"`, it lets the token through.
+    """
+
+
 class UnusableKey(ValueError):
     """A configured key cannot be used to verify tokens; the message says why."""
 

@@ -38,8 +38,12 @@ class _Segments(NamedTuple):
     signature: bytes
 
 
-def check(text: str, keys: KeySource | tuple[KeySource, ...] | str | bytes) -> Signed:
-    """Verify the signature of a JWT in compact form.
+def check(
+    text: str,
+    keys: KeySource | tuple[KeySource, ...] | str | bytes,
+    max_characters: int = MAX_TOKEN_CHARACTERS,
+) -> Signed:
+    """Verify the signature of a JWT in compact form, of *max_characters* at most.
 
     *keys* is one key source, several, or a bare HS256 secret. A bare secret is
     taken as it is, however weak: old tokens can be examined with it. A
@@ -50,7 +54,7 @@ def check(text: str, keys: KeySource | tuple[KeySource, ...] | str | bytes) -> S
     :raises UnusableKey: a bare secret that is empty or no secret at all.
     :raises Unavailable: a source has no keys yet.
     """
-    segments = _split(text)
+    segments = _split(text, max_characters)
     algorithm, kid = segments.header["alg"], segments.header.get("kid")
     for key in _candidates(keys, algorithm, kid):
         if key.verify(segments.signing_input, segments.signature):
@@ -84,10 +88,10 @@ def _candidates(
     raise unavailable or InvalidToken("unknown_key")
 
 
-def _split(text: str) -> _Segments:
+def _split(text: str, max_characters: int) -> _Segments:
     if not isinstance(text, str):
         raise InvalidToken("malformed")
-    if len(text) > MAX_TOKEN_CHARACTERS:
+    if len(text) > max_characters:
         raise InvalidToken("too_large")
     try:
         encoded = text.encode("ascii")

@@ -10,15 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from foxtrot import signature
 from foxtrot.claims import Token, shape_reasons, type_reasons, value_reasons
-from foxtrot.errors import InvalidToken, Unavailable
+from foxtrot.errors import InvalidToken, StaleStatus, Unavailable
 from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import KeySource, PublicKey, SharedSecret
+from foxtrot.status import StatusLists
 
+DEFAULT_LEEWAY: Final = 30.0
 MAX_LEEWAY: Final = 60.0
+
+OnStale = Literal["allow", "deny"]
 
 _log = logging.getLogger("foxtrot")
 
@@ -27,7 +31,11 @@ class Status(Protocol):
     """Who knows whether the session behind a token has ended."""
 
     def ended(self, token: Token) -> bool:
-        """Say whether *token* must be refused although it has not expired."""
+        """Say whether *token* must be refused although it has not expired.
+
+        :raises StaleStatus: that cannot be known now, and `on_stale` decides.
+        :raises Unavailable: that cannot be known now, and no token is to be accepted.
+        """
 
 
 class Verifier:
@@ -38,7 +46,10 @@ class Verifier:
     :param secret: a shared secret (HS256), at least 32 bytes.
     :param public_key: one public key in PEM.
     :param keys: key sources, asked in turn.
-    :param status: asked last, whether the token's session has ended.
+    :param status: asked last, whether the token's session has ended: the issuer's status
+        lists by default; None never asks, and a token is good until it expires.
+    :param on_stale: what becomes of a good token while the issuer's status list cannot be
+        had: "allow" lets it through until it expires, "deny" does not (`Unavailable`).
     :param leeway: seconds by which clocks may disagree, 60 at most; for `exp`,
         `nbf` and `iat` alike.
     :param remember: how many verified tokens are kept, so that a signature is not
@@ -61,8 +72,9 @@ class Verifier:
         secret: str | bytes | None = None,
         public_key: str | bytes | None = None,
         keys: Sequence[KeySource] | None = None,
-        status: Status | None = None,
-        leeway: float = 30,
+        status: Status | Literal["issuer"] | None = "issuer",
+        on_stale: OnStale = "allow",
+        leeway: float = DEFAULT_LEEWAY,
         remember: int = 4096,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,26 +87,31 @@ class Verifier:
         self.issuer = issuer
         self.audience = audience
         self._sources = _sources(issuer, secret, public_key, keys)
-        self._status = status
         self._leeway = float(leeway)
         self._clock = clock
+        self._status = self._lists() if status == "issuer" else status
+        self._on_stale = _checked(on_stale)
         self._seen = _SeenTokens(remember)
 
-    def verify(self, text: str) -> Token:
+    def _lists(self) -> StatusLists:
+        return StatusLists(self.issuer, self._sources, leeway=self._leeway, clock=self._clock)
+
+    def verify(self, text: str, *, on_stale: OnStale | None = None) -> Token:
         """Verify a token, or refuse it.
 
+        :param on_stale: for this token, other than for the rest.
         :raises InvalidToken: the token must not be accepted; `.reason` says why.
         :raises Unavailable: no key or no status can be had now; never accept.
         """
         try:
-            return self._verify(text)
+            return self._verify(text, on_stale or self._on_stale)
         except (InvalidToken, Unavailable):
             raise
         except Exception as error:
             _log.exception("A token could not be judged")
             raise Unavailable("The token cannot be judged at the moment.") from error
 
-    def _verify(self, text: str) -> Token:
+    def _verify(self, text: str, on_stale: OnStale) -> Token:
         if not isinstance(text, str):
             raise InvalidToken("malformed")
         now = self._clock()
@@ -106,8 +123,12 @@ class Verifier:
         elif not token.not_before <= now < token.not_after:
             self._seen.forget(text)
             raise InvalidToken("expired" if now >= token.not_after else "not_yet_valid")
-        if self._status is not None and self._status.ended(token):
-            raise InvalidToken("revoked")
+        try:
+            if self._status is not None and self._status.ended(token):
+                raise InvalidToken("revoked")
+        except StaleStatus:
+            if on_stale != "allow":
+                raise
         return token
 
     def judge(self, signed: signature.Signed, now: float | None = None) -> Token:
@@ -146,6 +167,12 @@ def _sources(
             raise ValueError("keys is empty; leave it out to find the keys by the issuer's URL.")
         return tuple(keys)
     return (IssuerKeys(issuer),)
+
+
+def _checked(on_stale: OnStale) -> OnStale:
+    if on_stale not in ("allow", "deny"):
+        raise ValueError('on_stale is "allow" or "deny".')
+    return on_stale
 
 
 class _SeenTokens:

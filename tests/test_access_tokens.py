@@ -52,6 +52,7 @@ TYPES = {
     "scope": str,
     "client_id": str,
     "auth_time": int,
+    "status": dict,
 }
 
 

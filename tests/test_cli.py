@@ -690,3 +690,12 @@ def test_the_password_stays_out_of_every_output(runner: FlaskCliRunner, alice: s
     result = call(runner, "users", "set-password", alice, "--password-stdin", stdin=weak)
     assert result.exit_code == 1
     assert "hunter2" not in result.output
+
+
+def test_who_may_call_what_is_printed(runner: FlaskCliRunner) -> None:
+    """Pages, JSON and files; every route is decided."""
+    result = call(runner, "bearer", "routes")
+    found = dict(line.split(maxsplit=2)[1:] for line in result.output.splitlines())
+    assert result.exit_code == 0
+    assert found["/api/me/password"] == "a token with account"
+    assert (found["/account"], found["/static/<path:filename>"]) == ("login", "anybody")

@@ -23,6 +23,7 @@ PUBLIC = "https://login.example.com"
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 CACHEABLE = {"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"}
+ASKED_FOR_AGAIN = ["/foxtrot.js", "/status-lists/0"]
 PAGES = ["/login", "/register", "/account", "/docs", "/setup?token=x", "/reset?token=x"]
 
 Answers = dict[str, TestResponse]
@@ -30,7 +31,7 @@ Answers = dict[str, TestResponse]
 
 def paths(app: Flask) -> list[str]:
     """A path for each rule of the URL map, and some that are none."""
-    values = {"<path:filename>": "style.css", "<session_id>": "s_x"}
+    values = {"<path:filename>": "style.css", "<session_id>": "s_x", "<int:number>": "0"}
     rules = [re.sub("<[^>]+>", lambda name: values[name[0]], rule.rule) for rule in rules_of(app)]
     return [*rules, "/nowhere", "/auth/nowhere", "/api/nowhere", "/static/nowhere.css"]
 
@@ -165,7 +166,7 @@ def test_nothing_is_kept_but_keys_metadata_and_files(answers: Answers) -> None:
     """Neither by the browser nor on the way."""
     for where, answer in answers.items():
         method, path = where.split(" ")
-        may_be_kept = path in {*CACHEABLE, "/foxtrot.js"} and method in ("GET", "HEAD")
+        may_be_kept = path in {*CACHEABLE, *ASKED_FOR_AGAIN} and method in ("GET", "HEAD")
         if path.startswith("/static/") or may_be_kept:
             continue
         assert answer.headers["Cache-Control"] == "no-store", where
@@ -177,7 +178,7 @@ def test_keys_and_metadata_may_be_kept_for_five_minutes(answers: Answers, path: 
     assert answers[f"GET {path}"].headers["Cache-Control"] == "public, max-age=300"
 
 
-@pytest.mark.parametrize("path", ["/static/style.css", "/foxtrot.js"])
+@pytest.mark.parametrize("path", ["/static/style.css", *ASKED_FOR_AGAIN])
 def test_files_are_asked_for_again_after_an_update(answers: Answers, path: str) -> None:
     """Kept, but not used unasked."""
     headers = answers[f"GET {path}"].headers

@@ -29,7 +29,7 @@ from tests.support import (
     post_json,
 )
 
-JSON_PATHS = ("/auth/", "/api/", "/.well-known/", "/healthz", "/readyz")
+JSON_PATHS = ("/auth/", "/api/", "/.well-known/", "/status-lists/", "/healthz", "/readyz")
 
 
 @pytest.fixture
@@ -144,6 +144,8 @@ Call = tuple[str, str, int, dict[str, Any]]
 CALLS: list[Call] = [
     ("get", "/.well-known/jwks.json", 200, {}),
     ("get", "/.well-known/oauth-authorization-server", 200, {}),
+    ("get", "/status-lists/{number}", 200, {"number": "0"}),
+    ("get", "/status-lists/{number}", 404, {"number": "7"}),
     ("get", "/healthz", 200, {}),
     ("get", "/readyz", 200, {}),
     ("get", "/healthz", 421, {"headers": {"Host": "evil.example"}}),
@@ -210,6 +212,14 @@ CALLS: list[Call] = [
     ("post", "/auth/logout", 204, {}),
     ("post", "/auth/logout", 204, {"as": COOKIE, **OWN}),
     ("post", "/auth/logout", 403, {"as": COOKIE}),
+    ("get", "/auth/verify", 204, {"as": TOKEN, "query_string": "audience=notes"}),
+    ("get", "/auth/verify", 400, {"as": TOKEN, "query_string": "audience=nots"}),
+    ("get", "/auth/verify", 400, {"as": TOKEN, "query_string": "audience=notes&scope="}),
+    ("get", "/auth/verify", 400, {"as": TOKEN, "query_string": "audience=notes&scopes=x"}),
+    ("get", "/auth/verify", 400, {"as": TOKEN}),
+    ("get", "/auth/verify", 401, {"query_string": "audience=notes"}),
+    ("get", "/auth/verify", 401, {"as": OWN_TOKEN, "query_string": "audience=notes"}),
+    ("get", "/auth/verify", 403, {"as": TOKEN, "query_string": "audience=notes&scope=admin"}),
     ("post", "/auth/password-advice", 200, {"json": CREDENTIALS}),
     ("post", "/auth/password-advice", 400, {"json": 1}),
     ("post", "/auth/password-advice", 413, {"json": "x" * 70_000}),
@@ -236,7 +246,7 @@ def send(client: FlaskClient, method: str, path: str, options: dict[str, Any]) -
         session_id = claims_of(token)["sid"] if session_id == "s_" else session_id
     if sender == COOKIE:
         post_json(client, "/auth/login", {**CREDENTIALS, "session": "cookie"}, Origin=ORIGIN)
-    url = path.replace("{session_id}", session_id)
+    url = path.replace("{session_id}", session_id).replace("{number}", options.pop("number", ""))
     return client.open(url, method=method.upper(), base_url=ORIGIN, **options)
 
 
@@ -252,7 +262,8 @@ def test_what_comes_back_is_described(
     content = described["paths"][path][method]["responses"][str(status)].get("content", {})
     assert list(content) == ([answer.mimetype] if answer.data else [])
     if answer.data:
-        check(described, content[answer.mimetype]["schema"], answer.get_json())
+        body = answer.get_json() if answer.is_json else answer.text
+        check(described, content[answer.mimetype]["schema"], body)
 
 
 def check(document: Any, schema: dict[str, Any], value: Any) -> None:

@@ -35,7 +35,9 @@ def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_only_the_verifier_is_installed(site_packages: Path) -> None:
     """Neither `app` nor `config` lands among a service's packages."""
     assert (site_packages / "foxtrot" / "verifier.py").exists()
+    assert (site_packages / "foxtrot" / "flask" / "bearer.py").exists()
     assert (site_packages / "foxtrot" / "py.typed").exists()
+    assert (site_packages / "foxtrot" / "testing" / "routes.py").exists()
     assert not (site_packages / "app").exists()
     assert not (site_packages / "config.py").exists()
 

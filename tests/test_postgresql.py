@@ -38,9 +38,9 @@ from tests.support import (
 TABLES = {
     "alembic_version",
     "audit_events",
+    "ended_ranges",
     "login_sessions",
     "one_time_links",
-    "refresh_tokens",
     "signing_keys",
     "users",
 }

@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import create_app, sessions, users
+from app import addresses, create_app, sessions, users
 from app.db import db
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
 from app.ids import new_id
@@ -107,7 +107,7 @@ def test_these_are_two_accounts(client: FlaskClient, one: str, other: str) -> No
 def test_a_capital_i_with_a_dot_is_not_an_i(app: Flask) -> None:
     """Whatever locale the machine has, and whatever databases make of it."""
     with app.app_context():
-        keys = [users.fold_email(f"{letter}nga@example.com") for letter in "iIıİ"]
+        keys = [addresses.fold(f"{letter}nga@example.com") for letter in "iIıİ"]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3
 
@@ -230,16 +230,16 @@ BAD = {
 def test_an_address_is_accepted(shared: Flask, email: str) -> None:
     """And is found again by its own folded form."""
     with shared.app_context():
-        key = users.fold_email(email)
+        key = addresses.fold(email)
         assert key is not None
-        assert users.fold_email(key) == key
+        assert addresses.fold(key) == key
 
 
 @pytest.mark.parametrize("email", BAD.values(), ids=BAD.keys())
 def test_what_is_no_address_is_refused(shared: Flask, email: str) -> None:
     """With the field, in words, and before anything is hashed."""
     with shared.app_context():
-        assert users.fold_email(email) is None
+        assert addresses.fold(email) is None
         with pytest.raises(ValidationFailed) as refused:
             users.create(email, PASSWORD, SOMEWHERE)
     assert refused.value.errors == {"email": ["Enter an e-mail address such as ann@example.com."]}
@@ -261,7 +261,7 @@ def test_the_refusal_names_the_field_by_json(client: FlaskClient, name: str) -> 
     assert BAD[name] not in answer.get_data(as_text=True)
 
 
-addresses = st.text(max_size=30) | st.builds(
+ADDRESSES = st.text(max_size=30) | st.builds(
     "{}@{}.{}".format,
     st.text(min_size=1, max_size=20),
     st.text(min_size=1, max_size=20) | st.just("example"),
@@ -270,14 +270,14 @@ addresses = st.text(max_size=30) | st.builds(
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=300)
-@given(addresses)
+@given(ADDRESSES)
 def test_folding_never_fails_and_leaves_no_control_characters(email: str) -> None:
     """Whatever comes, it is an address or it is none."""
-    key = users.fold_email(email)
+    key = addresses.fold(email)
     if key is not None:
         assert not any(unicodedata.category(character).startswith("C") for character in key)
-        assert users.fold_email(email.upper()) in (key, None)
-        assert users.fold_email(f"  {email} ") == key
+        assert addresses.fold(email.upper()) in (key, None)
+        assert addresses.fold(f"  {email} ") == key
 
 
 # Ids

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from app import login, users
+from app import addresses, login, users
 from app.cli.terminal import command, find_user, json_option, read_stdin, rfc3339
 from app.client import operator
 from app.users import User
@@ -33,7 +33,7 @@ def create_user(
     email: str, admin: bool, scopes: tuple[str, ...], password_stdin: bool, as_json: bool
 ) -> None:
     """Create a user."""
-    if users.fold_email(email) is None:
+    if addresses.fold(email) is None:
         raise click.ClickException(f"{email!r} is not an e-mail address.")
     if users.by_email(email) is not None:
         raise click.ClickException("A user with this e-mail address exists already.")
@@ -119,7 +119,7 @@ def delete_user(email: str, yes: bool) -> None:
     address = user.email
     if not yes:
         click.confirm(f"Delete {address} for good?", abort=True)
-    users.delete(user, operator())
+    login.delete(user, operator())
     click.echo(f"{address} is deleted.")
 
 

@@ -13,7 +13,13 @@ from flask import Flask, Response, current_app, jsonify, render_template, reques
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.errors import AppError, InsufficientScope, Unavailable, ValidationFailed
+from app.errors import (
+    AppError,
+    InsufficientScope,
+    InvalidAccessToken,
+    Unavailable,
+    ValidationFailed,
+)
 from app.views import access, account, api, auth, browser, cors, pages, wellknown
 from app.views.access import public
 from app.views.contract import PROBLEM
@@ -41,8 +47,15 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
     ]
 )
 
+_FOR_ALL: Final = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
 _HTML_PAGES: Final = frozenset({"pages", "account"})
-_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/")
+_JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/", "/status-lists/")
 _CODES: Final = {
     400: "invalid_request",
     404: "not_found",
@@ -69,6 +82,7 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
     app.register_error_handler(HTTPException, _refuse_http)
     for failure in database_failures:
         app.register_error_handler(failure, _refuse_for_database)
+    access.bearer.guard(app)
 
 
 def _refuse(refusal: AppError) -> Response:
@@ -81,11 +95,15 @@ def _refuse(refusal: AppError) -> Response:
         ]
     if isinstance(refusal, InsufficientScope):
         members["scope"] = refusal.scope
+    if isinstance(refusal, InvalidAccessToken):
+        members["reason"] = refusal.reason
     response = _say(refusal.status, refusal.code, refusal.detail, members)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
     if isinstance(refusal, InsufficientScope):
         response.headers["WWW-Authenticate"] = access.challenge(refusal.code, refusal.scope)
+    if isinstance(refusal, InvalidAccessToken):
+        response.headers["WWW-Authenticate"] = access.challenge(refusal.code)
     return response
 
 
@@ -139,11 +157,7 @@ def _prefers_html() -> bool:
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Referrer-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.extend(_FOR_ALL)
     headers["X-Request-ID"] = browser.client().request_id
     if response.status_code == 204:
         headers.pop("Content-Type", None)

@@ -1,4 +1,4 @@
-"""Who may call a view. Every view wears exactly one of these.
+"""Who may call a view. Every view wears exactly one of these, or the start is refused.
 
 `@public`, `@login_required` (a browser's session) or `@bearer.required(…)` (an
 access token). The decorator that guards this service's own API is the one that
@@ -16,10 +16,13 @@ from flask import Flask, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from app import sessions, tokens
+from app.errors import InvalidAccessToken, InvalidTarget, NoAccessToken, Unavailable
 from app.sessions import LoginSession
 from app.views import browser
-from foxtrot import KeySource, Token
+from foxtrot import InvalidToken, KeySource, Token, Verifier
+from foxtrot import Unavailable as CannotKnow
 from foxtrot.flask import Bearer
+from foxtrot.flask import public as public  # the views take all three from here
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +33,7 @@ bearer = Bearer()
 def init_app(app: Flask, keys: Sequence[KeySource]) -> None:
     """Let `bearer` judge tokens of this service, for this service."""
     issuer = app.config["ISSUER"]
+    app.extensions["foxtrot_access"] = _Elsewhere(issuer, keys)
     bearer.init_app(
         app,
         issuer=issuer,
@@ -51,12 +55,6 @@ def challenge(error: str | None = None, scope: str | None = None) -> str:
 def _realm(app: Flask) -> str:
     """The site's name, as far as a quoted-string in a header can hold it."""
     return re.sub(r'[^\x20-\x7e]|["\\]', "", app.config["FOXTROT_SITE_NAME"])
-
-
-def public(view: Callable[P, R]) -> Callable[P, R]:
-    """Anybody may call this view."""
-    view.access = "public"  # type: ignore[attr-defined]
-    return view
 
 
 def login_required(view: Callable[P, R]) -> Callable[P, R | Response]:
@@ -82,6 +80,45 @@ def token_session() -> LoginSession:
 def granted_scopes() -> frozenset[str]:
     """What the token of this request may do here."""
     return _effective_scopes(bearer.token)
+
+
+def judge_for(audience: str) -> frozenset[str]:
+    """Judge the token of this request as another service would, and by the database besides.
+
+    Gives what it may do there; `token_session` is the session behind it.
+
+    :raises NoAccessToken, InvalidAccessToken: as `bearer` would refuse.
+    :raises InvalidTarget: there is no such service.
+    :raises Unavailable: it cannot be known now.
+    """
+    given = request.authorization
+    if given is None or given.type != "bearer" or not given.token:
+        raise NoAccessToken
+    verifiers: _Elsewhere = current_app.extensions["foxtrot_access"]
+    try:
+        return _effective_scopes(verifiers.of(audience).verify(given.token))
+    except InvalidToken as error:
+        raise InvalidAccessToken(error.reason, error.detail) from None
+    except CannotKnow:
+        raise Unavailable from None
+
+
+class _Elsewhere:
+    """A verifier for each of the other services, made when one is asked for."""
+
+    def __init__(self, issuer: str, keys: Sequence[KeySource]) -> None:
+        self._issuer = issuer
+        self._keys = keys
+        self._verifiers: dict[str, Verifier] = {}
+
+    def of(self, audience: str) -> Verifier:
+        if audience not in tokens.audiences():
+            raise InvalidTarget(f"There is no service {audience[:100]!r} here.")
+        found = self._verifiers.get(audience)
+        if found is None:
+            found = Verifier(self._issuer, audience, keys=self._keys, status=_LiveSessions())
+            self._verifiers[audience] = found
+        return found
 
 
 class _LiveSessions:

@@ -10,15 +10,18 @@ from app import login, tokens, users
 from app.errors import (
     CrossOrigin,
     EmailTaken,
+    InsufficientScope,
+    InvalidAccessToken,
     InvalidCredentials,
     InvalidScope,
     InvalidTarget,
+    NoAccessToken,
     NotSignedIn,
     RegistrationClosed,
     TooManyAttempts,
 )
 from app.views import browser
-from app.views.access import public
+from app.views.access import judge_for, public, token_session
 from app.views.contract import Parameter, operation
 from app.views.messages import (
     Credentials,
@@ -41,6 +44,16 @@ IDEMPOTENCY_KEY: Final = Parameter(
     "header",
     r"[A-Za-z0-9_-]{22,128}",
     "A fresh random text for each refresh token. Who lost the answer comes back with the same one.",
+)
+
+AUDIENCE: Final = Parameter(
+    "audience", "query", r"[\x21-\x7e]{1,200}", "The name of the service before which you ask."
+)
+SCOPE: Final = Parameter(
+    "scope",
+    "query",
+    r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*",
+    "What the token has to permit, separated by spaces.",
 )
 
 
@@ -101,7 +114,8 @@ def _log_in_with_cookie(body: Login) -> Response:
 )
 def refresh(body: Refresh) -> TokenAnswer:
     key, wish = IDEMPOTENCY_KEY.read(), body.wish(for_issuer=not browser.is_listed_origin())
-    return sign_in_answer(login.refresh(body.refresh_token, browser.client(), wish, retry_key=key))
+    renewal = login.refresh(body.refresh_token, browser.client(), wish, retry_key=key)
+    return token_answer(renewal.access_token, renewal.refresh_token)
 
 
 @blueprint.post("/token")
@@ -139,3 +153,26 @@ def log_out(body: Logout) -> Response:
         browser.require_permitted_origin()
         browser.tell_next(response, "signed-out")
     return browser.end(response)
+
+
+@blueprint.get("/verify")
+@public
+@operation(
+    "Judge an access token for a proxy in front of a service",
+    status=204,
+    parameters=(AUDIENCE, SCOPE),
+    refusals=(NoAccessToken, InvalidAccessToken, InsufficientScope, InvalidTarget),
+)
+def verify() -> Response:
+    audience, wanted = AUDIENCE.read(), (SCOPE.read() or "").split()
+    if audience is None:
+        raise InvalidTarget("Name the service by ?audience=…")
+    granted = judge_for(audience)
+    if missing := sorted({*wanted} - granted):
+        said = f"The token does not carry all that this needs: {' '.join(missing)}."
+        raise InsufficientScope(" ".join(sorted(wanted)), said)
+    response = Response(status=204)
+    response.headers["X-Foxtrot-User"] = token_session().user.public_id
+    response.headers["X-Foxtrot-Session"] = token_session().public_id
+    response.headers["X-Foxtrot-Scopes"] = " ".join(sorted(granted))
+    return response

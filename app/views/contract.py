@@ -141,10 +141,11 @@ def read_body(model: type[Body]) -> Body:
 
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
-        text = raw.decode("utf-8")
-        members = _DECODER.decode(text)
-        json.dumps(members, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
-        has_nul = _has_nul(members)
+        members = _DECODER.decode(raw.decode("utf-8"))
+        has_escapes = b"\\" in raw  # without one there is no lone surrogate and no NUL
+        if has_escapes:
+            json.dumps(members, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+        has_nul = has_escapes and _has_nul(members)
     except _Duplicate as error:
         raise InvalidRequest(f"The body has the member {str(error)!r} twice.") from None
     except (ValueError, RecursionError):
@@ -204,6 +205,6 @@ def _respond(result: Any, promise: Operation) -> Response:
     response: Response = make_response(result)
     if response.status_code == 200:
         response.status_code = promise.status
-    if promise.media_type != "application/json":
+    if promise.media_type != "application/json" and response.status_code != 304:
         response.content_type = promise.media_type
     return response

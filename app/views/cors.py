@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Response)
 
 WITH_COOKIE: Final = frozenset({"/auth/login", "/auth/token", "/auth/logout"})
 WITHOUT_COOKIE: Final = ("/auth/refresh", "/api/")
-FOR_EVERYBODY: Final = ("/.well-known/", "/foxtrot.js")
+FOR_EVERYBODY: Final = ("/.well-known/", "/status-lists/", "/foxtrot.js")
 
 REQUEST_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key"
 ANSWER_HEADERS: Final = "Retry-After, WWW-Authenticate, X-Request-ID"

@@ -79,6 +79,8 @@ def _responses(view: View, promise: Operation, schemas: dict[str, Any]) -> dict[
     if promise.answer is not None:
         schema = _reference(promise.answer, schemas)
         success["content"] = {promise.media_type: {"schema": schema}}
+    elif promise.media_type != "application/json":
+        success["content"] = {promise.media_type: {"schema": {"type": "string"}}}
     responses = {str(promise.status): success}
     for status, codes in sorted(_refusals(view, promise).items()):
         responses[str(status)] = {

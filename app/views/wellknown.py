@@ -6,11 +6,12 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
-from app import schema, tokens
-from app.errors import Unavailable
+from app import schema, status_lists, tokens
+from app.errors import NotFound, Unavailable
 from app.views.access import public
 from app.views.contract import Answer, operation
 from app.views.openapi import document
+from foxtrot.status_list import MEDIA_TYPE
 
 blueprint = Blueprint("wellknown", __name__)
 
@@ -64,6 +65,21 @@ def metadata() -> Response:
     if tokens.publishes_keys():
         members["jwks_uri"] = f"{issuer}/.well-known/jwks.json"
     return _cacheable(members)
+
+
+@blueprint.get("/status-lists/<int:number>")
+@public
+@operation(
+    "Which sessions have ended, as a signed Token Status List",
+    refusals=(NotFound,),
+    media_type=MEDIA_TYPE,
+)
+def status_list(number: int) -> Response:
+    published = status_lists.published(number)
+    response = Response(published.token)
+    response.headers["Cache-Control"] = "no-cache"  # kept, but asked for anew each time
+    response.set_etag(published.etag, weak=True)  # two workers sign the same list differently
+    return response.make_conditional(request)  # type: ignore[return-value]  # it gives itself
 
 
 @blueprint.get("/healthz")

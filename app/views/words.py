@@ -23,6 +23,7 @@ _EVENTS: Final = {
     Event.REFRESH_REPLAYED: "A session was used from two places at almost the same time",
     Event.REFRESH_RETRIED: "A device that had lost its connection came back",
     Event.WARNING_DISMISSED: "You dismissed the warning of a copied session",
+    Event.TOKENS_ATTACKED: "The operator tried whether a service checks your tokens",
     Event.REFRESH_REUSED: "A copy of a session was used, so it was ended to protect you",
 }
 _ENDINGS: Final = {

@@ -2,7 +2,8 @@
 
 It keeps short texts, and each user sees only their own. It has no users, no
 passwords and no login: an access token says who calls and what they may do. The
-lines that see to this name `bearer`; the rest is what any JSON service needs.
+lines that see to this name `bearer`, or say `@public`; a route without either stops
+the start. The rest is what any JSON service needs.
 Errors are problem documents (RFC 9457) with a `code`, like the decorator's own.
 """
 
@@ -19,7 +20,7 @@ from flask import Blueprint, Flask, Response, abort, current_app, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from foxtrot.flask import Bearer
+from foxtrot.flask import Bearer, public
 
 from . import store
 
@@ -57,16 +58,19 @@ def create_app(overrides: Mapping[str, object] | None = None) -> Flask:
     app.register_blueprint(notes)
     app.register_error_handler(HTTPException, _problem)
     app.after_request(_share_with_origins)
+    bearer.guard(app)
     return app
 
 
 @notes.get("/")
+@public
 def about() -> ResponseReturnValue:
     """Say what this is, to anybody."""
     return {"service": "Notes, an example of a service whose users log in with Foxtrot."}
 
 
 @notes.get("/healthz")
+@public
 def healthz() -> ResponseReturnValue:
     """Say that the service is alive, to anybody."""
     return {"status": "ok"}

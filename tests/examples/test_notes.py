@@ -32,8 +32,9 @@ from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
 from werkzeug.test import TestResponse
 
-from examples.notes import MAX_BODY_BYTES, MAX_TEXT, create_app
+from examples.notes import MAX_BODY_BYTES, MAX_TEXT, create_app, store
 from examples.notes.store import MAX_ID
+from foxtrot.flask import UndecidedRoutes
 
 ISSUER = "https://login.example.com"
 FRONT_END = "https://app.example.com"
@@ -191,6 +192,15 @@ def test_the_longest_text_is_kept_as_it_is(alice: Caller) -> None:
     text = "\U0001f95b\n" * (MAX_TEXT // 2)
     alice.post_raw(json.dumps({"text": text}, ensure_ascii=False).encode())
     assert alice.texts() == [text]
+
+
+def test_the_service_is_closed_by_default(app: Flask) -> None:
+    """Its routes are decided, two of them open, and another one cannot be forgotten."""
+    printed = app.test_cli_runner().invoke(args=["bearer", "routes"])
+    opened = [line.split()[1] for line in printed.output.splitlines() if "anybody" in line]
+    assert (printed.exit_code, opened) == (0, ["/", "/healthz"])
+    with pytest.raises(UndecidedRoutes, match="GET /export"):
+        app.add_url_rule("/export", view_func=lambda: store.page("u_alice", MAX_ID, 20)[0])
 
 
 def test_notes_outlive_a_restart(alice: Caller, overrides: dict[str, object]) -> None:

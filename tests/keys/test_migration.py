@@ -21,7 +21,7 @@ def old(app: Flask, alice: str) -> str:
     """A token of a database that was put back to the schema of before."""
     token = access_token(app.test_client(), alice)
     with app.app_context():
-        flask_migrate.downgrade(revision="0002")
+        flask_migrate.downgrade(revision="0003")
     return token
 
 

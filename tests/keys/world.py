@@ -26,7 +26,8 @@ from app.errors import KeyRefused
 from app.keys import KeyRing, Policy
 from app.keys.life import ELSEWHERE, MAX_AGE
 from foxtrot import InvalidToken, signature
-from foxtrot.issuer import COOLDOWN_SECONDS, FETCH_SECONDS, REFRESH_SECONDS
+from foxtrot.fetch import FETCH_SECONDS
+from foxtrot.issuer import COOLDOWN_SECONDS, REFRESH_SECONDS
 from foxtrot.jwk import Key
 from foxtrot.keys import find_in, load_jwk_set
 from tests.keys.conftest import lives, remove_now, ring_of, rotate, tend, worker

@@ -20,7 +20,7 @@ from werkzeug.test import TestResponse
 from app import audit, login
 from app.client import Client
 from app.errors import AppError
-from app.login import SignIn
+from app.login import Renewal, SignIn
 from app.tokens import ANYTHING, Wish
 from tests.conftest import find_user
 from tests.support import ORIGIN, PASSWORD, SOMEWHERE, bearer, claims_of, get, post_json, submit
@@ -84,7 +84,7 @@ class Program:
         return [f"{event.name} {event.reason}" if event.reason else event.name for event in found]
 
 
-def _pair(sign_in: SignIn) -> Pair:
+def _pair(sign_in: SignIn | Renewal) -> Pair:
     assert sign_in.refresh_token is not None
     assert sign_in.access_token is not None
     return Pair(sign_in.refresh_token, sign_in.access_token.text)

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from app.db import db
-from app.refresh_tokens import RefreshToken
+from app.ids import digest
+from app.sessions import LoginSession
 from tests.support import ORIGIN, get, log_in, post_json
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ def is_accepted(app: Flask, access_token: str) -> bool:
     return status == 200
 
 
-def branches(app: Flask) -> list[int]:
-    """For each session with refresh tokens, the number of those that nobody has used."""
-    unused = func.count().filter(RefreshToken.used_at.is_(None))
+def is_unused(app: Flask, token: str) -> bool:
+    """Say whether a refresh token is the one with which its session goes on."""
+    its_session = select(LoginSession).where(LoginSession.refresh_hash == digest(token))
     with app.app_context():
-        return list(db.session.scalars(select(unused).group_by(RefreshToken.session_id)))
+        return db.session.scalar(its_session) is not None

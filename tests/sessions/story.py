@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import select
 
-from app.db import db
+from app.db import db, transaction
+from app.sessions import LoginSession
 from tests.processes import run
 from tests.sessions.network import Answer, Server, call
 from tests.support import bearer, claims_of
@@ -221,6 +223,8 @@ class Story:
 
     def wait_a_minute(self) -> None:
         """Let a minute pass for all tokens that were used."""
-        with self.app.app_context(), db.engine.connect() as connection, connection.begin():
-            earlier = "used_at = used_at - 60000000"
-            connection.execute(text(f"UPDATE refresh_tokens SET {earlier}"))
+        with self.app.app_context(), transaction():
+            for session in db.session.scalars(select(LoginSession)):
+                uses = json.loads(session.rotations or "[]")
+                earlier = [[number, at - 60_000_000, *rest] for number, at, *rest in uses]
+                session.rotations = json.dumps(earlier)

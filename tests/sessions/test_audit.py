@@ -87,6 +87,9 @@ DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.REFRESH_RETRIED: lambda app: replay(app, HOUR, KEY),
     Event.REFRESH_REUSED: lambda app: replay(app, HOUR),
     Event.WARNING_DISMISSED: dismiss_warning,
+    Event.TOKENS_ATTACKED: lambda app: app.test_cli_runner().invoke(
+        args=["tokens", "attack", "http://127.0.0.1:9/", "--audience", "notes"]
+    ),
 }
 
 
@@ -115,7 +118,7 @@ def test_each_event_is_written_by_what_it_names(
         assert rows[-1] == line
 
 
-NOT_OF_A_USER = {Event.EVERYTHING_ENDED}
+NOT_OF_A_USER = {Event.EVERYTHING_ENDED, Event.TOKENS_ATTACKED}
 OF_A_SESSION = {
     Event.LOGIN_SUCCEEDED,
     Event.SESSION_ENDED,

@@ -39,6 +39,7 @@ WITHOUT_COOKIE = [
 FOR_EVERYBODY = [
     "GET /.well-known/jwks.json",
     "GET /.well-known/oauth-authorization-server",
+    "GET /status-lists/0",
     "GET /foxtrot.js",
 ]
 CLOSED = [

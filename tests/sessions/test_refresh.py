@@ -13,8 +13,7 @@ from werkzeug.test import TestResponse
 
 from app import login, sessions, users
 from app.db import db, transaction
-from app.refresh_tokens import RefreshToken
-from app.sessions import Ending
+from app.sessions import Ending, LoginSession
 from tests.conftest import find_user, on_both_databases
 from tests.sessions.conftest import (
     COOKIE,
@@ -83,7 +82,7 @@ def test_no_token_is_stored(app: Flask, program: Program) -> None:
     """Only hashes: who reads the table cannot refresh."""
     second = program.refresh(program.first.refresh, 60)
     with app.app_context():
-        stored = repr([vars(row) for row in db.session.query(RefreshToken)])
+        stored = repr([vars(row) for row in db.session.query(LoginSession)])
     assert program.first.refresh not in stored
     assert second.refresh not in stored
 
@@ -91,7 +90,9 @@ def test_no_token_is_stored(app: Flask, program: Program) -> None:
 def test_a_token_has_256_random_bits(program: Program) -> None:
     """In 43 characters of base64url, the first and each after it."""
     second = program.refresh(program.first.refresh, 60)
-    assert {len(program.first.refresh), len(second.refresh)} == {43}
+    secrets = [token.split(".")[2] for token in (program.first.refresh, second.refresh)]
+    assert [len(secret) for secret in secrets] == [43, 43]
+    assert secrets[0] != secrets[1]
 
 
 # Dead tokens

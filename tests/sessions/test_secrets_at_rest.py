@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 import subprocess
 from base64 import b64encode, urlsafe_b64decode
@@ -22,7 +23,8 @@ from flask import Flask
 from sqlalchemy import select, text
 
 from app.db import db
-from app.refresh_tokens import RefreshToken
+from app.refresh_tokens import SEALS, SUCCESSORS
+from app.sessions import LoginSession
 from tests import postgresql
 from tests.conftest import dispose, on_both_databases, on_postgresql
 from tests.processes import ROOT
@@ -118,7 +120,7 @@ def dumped(app: Flask) -> bytes:
             for table in tables
             for row in connection.scalars(text(f"SELECT t::text FROM {table} t"))
         ]
-    assert len(tables) >= 7
+    assert len(tables) >= 6
     return "\n".join(rows).encode()
 
 
@@ -178,23 +180,29 @@ def test_a_copy_of_the_database_gives_no_successor(
     parent = sign_in(app, alice)["refresh_token"]
     assert refresh(app, parent).status_code == 200
     with app.app_context():
-        rows = list(db.session.scalars(select(RefreshToken)))
-        stored = {row.hash for row in rows}
-        (used,) = [row for row in rows if row.used_at]
-        nonce, hashed, key_id = used.nonce or b"", used.hash.encode(), str(used.key_id).encode()
-        with_the_key = app.extensions["foxtrot_secret_key"].derive("refresh tokens v1")
-    known = [parent.encode(), nonce, hashed, bytes.fromhex(hashed.decode()), key_id]
+        session = db.session.scalars(select(LoginSession)).one()
+        ((_, _, nonce_in_hex, key_id, *_),) = json.loads(session.rotations or "")
+        secret_key = app.extensions["foxtrot_secret_key"]
+        with_the_key, seals = map(secret_key.derive, [SUCCESSORS, SEALS])
+    nonce, hashed = bytes.fromhex(nonce_in_hex), str(session.refresh_hash)
+    known = [parent.encode(), nonce, hashed.encode(), bytes.fromhex(hashed), key_id.encode()]
     messages = [*known, *(one + other for one, other in product(known, repeat=2))]
     guesses = [
         guess
         for message, key in product(messages, [b"", *messages])
         for guess in (hmac.digest(key, message, "sha256"), hashlib.sha256(key + message).digest())
     ]
-    assert not stored & {hash_of(guess) for guess in guesses}
-    assert hash_of(hmac.digest(with_the_key, nonce + parent.encode(), "sha256")) in stored
+    assert hashed not in {hash_of_second(parent, guess, seals) for guess in guesses}
+    made = hmac.digest(with_the_key, nonce + parent.encode(), "sha256")
+    assert hashed == hash_of_second(parent, made, seals)
 
 
-def hash_of(made: bytes) -> str:
-    """What is stored of a token with these bytes."""
-    token = b64encode(made, b"-_").rstrip(b"=")
-    return hashlib.sha256(token).hexdigest()
+def hash_of_second(parent: str, secret: bytes, seals: bytes) -> str:
+    """What is stored of the second token of a session, if this is its secret; sealed it is."""
+    unsealed = f"{parent.partition('.')[0]}.2.{base64url(secret)}"
+    seal = hmac.digest(seals, unsealed.encode(), "sha256")[:16]
+    return hashlib.sha256(f"{unsealed}.{base64url(seal)}".encode()).hexdigest()
+
+
+def base64url(data: bytes) -> str:
+    return b64encode(data, b"-_").rstrip(b"=").decode()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
-from foxtrot import IssuerKeys, JWKSet, Verifier, issuer
+from foxtrot import IssuerKeys, JWKSet, Verifier, fetch
 from foxtrot.flask import Bearer
 from tests.verifier.minting import (
     AUDIENCE,
@@ -95,7 +95,7 @@ def client(app: Notes) -> FlaskClient:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fetch may take less than half a second."""
-    monkeypatch.setattr(issuer, "FETCH_SECONDS", 0.4)
+    monkeypatch.setattr(fetch, "FETCH_SECONDS", 0.4)
 
 
 @pytest.fixture

@@ -13,6 +13,17 @@ from tests.verifier.minting import AUDIENCE, ISSUER, Clock
 
 CHALLENGE: Final = 'Bearer realm="notes"'
 
+HEAD: Final = """
+from flask import Blueprint, Flask
+from flask.views import MethodView
+from foxtrot.flask import Bearer, public
+
+bearer = Bearer(issuer="https://login.example.com", audience="notes")
+app = Flask(__name__)
+notes = Blueprint("notes", __name__)
+"""
+"""How the module of a service begins, for tests that import one or start a process."""
+
 
 class Notes(Flask):
     """A service whose views say who calls, and keep a list of the calls."""

@@ -35,6 +35,7 @@ class Site:
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.requests: list[str] = []
+        self.known_etags: list[str | None] = []
         self.answers: dict[str, Answer] = {}
         self.closing = threading.Event()
         self._arrived = threading.Condition()
@@ -129,6 +130,7 @@ class Site:
             def do_GET(self) -> None:
                 with site._arrived:
                     site.requests.append(self.path)
+                    site.known_etags.append(self.headers["If-None-Match"])
                     site._arrived.notify_all()
                 try:
                     site.answers.get(self.path, not_found)(self)
@@ -157,3 +159,11 @@ def seconds(call: Callable[[], object]) -> float:
     start = time.monotonic()
     call()
     return time.monotonic() - start
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something that another thread does is done."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

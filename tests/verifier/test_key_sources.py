@@ -20,11 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from foxtrot import IssuerKeys, Unavailable, Verifier
-from foxtrot.issuer import (
-    MAX_ANSWER_BYTES,
-    RETRY_SECONDS,
-    metadata_url,
-)
+from foxtrot.fetch import MAX_ANSWER_BYTES
+from foxtrot.issuer import RETRY_SECONDS, metadata_url
 from tests.verifier.minting import (
     AUDIENCE,
     NOW,

@@ -28,7 +28,7 @@ from tests.verifier.minting import (
     make_es256,
     refusal_of,
 )
-from tests.verifier.site import FETCH, JWKS, METADATA, Site, refetch, seconds
+from tests.verifier.site import FETCH, JWKS, METADATA, Site, refetch, seconds, wait_until
 
 # When nothing was ever fetched
 
@@ -100,6 +100,52 @@ def test_a_flood_of_unknown_names_is_answered_at_once(
     source.find("es-1", "ES256")
     site.hang(METADATA)
     assert seconds(lambda: [source.find(f"k{number}", "ES256") for number in range(200)]) < 2
+
+
+def test_ten_thousand_names_while_the_issuer_hangs(
+    remote: Verifier, source: IssuerKeys, site: Site, uptime: Clock, mint: Mint
+) -> None:
+    """One fetch, one short wait in all, and good tokens pass throughout."""
+    good = mint({"iss": site.url})
+    remote.verify(good)
+    uptime.advance(COOLDOWN_SECONDS)
+    release = site.hang(METADATA)
+    for number in range(10_000):
+        if number % 100 == 0:
+            assert remote.verify(good)
+        assert source.find(f"k{number}", "ES256") is None
+    assert site.requests == [*FETCH, METADATA]
+    release.set()
+
+
+def test_all_who_wait_give_up_together(source: IssuerKeys, site: Site, uptime: Clock) -> None:
+    """Once one has waited a second in vain, the issuer hangs for everybody."""
+    source.find("es-1", "ES256")
+    uptime.advance(COOLDOWN_SECONDS)
+    release = site.hang(METADATA)
+    with ThreadPoolExecutor(20) as pool:
+        spent = seconds(lambda: list(pool.map(lambda n: source.find(f"k{n}", "ES256"), range(200))))
+    release.set()
+    assert spent < issuer.FIRST_WAIT_SECONDS
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_issuer_known_to_hang_is_asked_again_but_not_waited_for(
+    source: IssuerKeys, site: Site, uptime: Clock, es_key: SigningKey
+) -> None:
+    """The next fetch goes on behind the requests; what it brings is there for those after it."""
+    source.find("es-1", "ES256")
+    uptime.advance(COOLDOWN_SECONDS)
+    site.hang(METADATA)
+    assert source.find("es-2", "ES256") is None  # waits until the fetch has timed out
+    site.publish(es_key, make_es256("es-2"))
+    release = site.hang(METADATA)
+    uptime.advance(COOLDOWN_SECONDS)
+    assert seconds(lambda: source.find("es-2", "ES256")) < 0.4
+    site.wait_for(METADATA, 3)
+    release.set()
+    site.wait_for(JWKS, 2)
+    wait_until(lambda: source.find("es-2", "ES256") is not None)
 
 
 def test_unknown_names_at_the_same_time_share_one_fetch(

@@ -1,0 +1,182 @@
+"""Fire the whole catalogue of wrong tokens at every route of a Flask app.
+
+A route that is not guarded answers one of them, and is named. Werkzeug's rules tell which
+routes there are; nothing is sent over a network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from foxtrot.testing.in_process import EXTENSION, InProcessIssuer, bearer_header
+from foxtrot.wrong_tokens import WrongToken
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+MOST_SHOWN: Final = 5
+"""Tokens that are named for a route that lets many through."""
+
+_NOT_FIRED_AT: Final = {"OPTIONS"}
+_PARAMETER: Final = re.compile(r"<(?:(\w+)(?:\((.*?)\))?:)?(\w+)>")
+_SAMPLES: Final = {"int": "1", "float": "1.0", "uuid": "00000000-0000-4000-8000-000000000000"}
+
+
+@dataclass(frozen=True)
+class _Route:
+    method: str
+    path: str
+    endpoint: str
+    scopes: tuple[str, ...]
+    is_optional: bool
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} ({self.endpoint})"
+
+
+def assert_all_routes_guarded(
+    app: Flask,
+    issuer: InProcessIssuer | None = None,
+    *,
+    public: Collection[str] = (),
+    optional: Collection[str] = (),
+    values: Mapping[str, str] | None = None,
+) -> None:
+    """Fail, and name them, if routes let anybody in without a good access token.
+
+    Every route and method gets each wrong token, one without each scope that the route's
+    decorator demands, and none at all; the answer must be 401, or 403 for a scope. Handlers
+    are not reached where guards hold; but where refusals do not say why, a good token is sent
+    to GET routes, because a guard that refuses everybody would prove nothing. Public are the
+    views that wear `@public`, Flask's static files, and those named.
+
+    :param issuer: the one attached to the app, by default.
+    :param public: endpoints, or paths as in the route, that are for everybody.
+    :param optional: endpoints, or paths, that also answer without any token.
+    :param values: for URL parameters, by name, where a made-up one does not fit the route.
+    :raises ValueError: no issuer was attached, or a name in *public* or *optional* is unknown.
+    """
+    issuer = issuer or app.extensions.get(EXTENSION)
+    if issuer is None:
+        raise ValueError("Attach an issuer to the app first: issuer.attach(app, bearer).")
+    _refuse_unknown(app, {*public, *optional})
+    client = app.test_client()
+    found = []
+    routes = list(_routes(app, public, optional, values or {}))
+    for route in routes:
+        found += _complaints(client, issuer, route)
+    if found:
+        guarded = len(routes)
+        lines = [f"{len(found)} of {guarded} routes are not guarded as they should be:", *found]
+        raise AssertionError("\n".join(lines))
+
+
+def _complaints(client: FlaskClient, issuer: InProcessIssuer, route: _Route) -> list[str]:
+    """What is wrong with one route, in one text; none if nothing is."""
+    lines = []
+    if not route.is_optional:
+        answer = _send(client, route, {})
+        if answer.status_code != 401:
+            lines.append(f"no token at all: answered {answer.status_code}")
+    tells_why = False
+    for token in _tokens(issuer, route):
+        answer = _send(client, route, bearer_header(token.text))
+        tells_why = tells_why or _reason(answer) is not None
+        if said := _complaint(answer, token):
+            lines.append(f"{token.name}: {said}")
+    if not tells_why and route.method == "GET":
+        good = _send(client, route, issuer.as_user(scopes=route.scopes))
+        if good.status_code in (401, 403):
+            lines.append(f"a good token: answered {good.status_code}, so nothing is shown")
+    shown = lines[:MOST_SHOWN]
+    if len(lines) > MOST_SHOWN:
+        shown.append(f"and {len(lines) - MOST_SHOWN} more")
+    return ["\n    ".join([f"  {route}", *shown])] if lines else []
+
+
+def _complaint(answer: TestResponse, token: WrongToken) -> str | None:
+    if answer.status_code != token.status:
+        return f"answered {answer.status_code}, expected {token.status}. {token.sentence}"
+    reason = _reason(answer)
+    if reason is not None and reason not in token.reasons:
+        return (
+            f"refused for another reason ({reason}) than expected ({' or '.join(token.reasons)});"
+            " is the app attached to this issuer, under the right audience?"
+        )
+    return None
+
+
+def _reason(answer: TestResponse) -> str | None:
+    """Why our decorator refused; it shows that the refusal is not for another cause."""
+    problem = answer.get_json(silent=True, force=True)
+    return problem.get("reason") if isinstance(problem, dict) else None
+
+
+def _tokens(issuer: InProcessIssuer, route: _Route) -> Iterator[WrongToken]:
+    """The catalogue, and for each further scope of the route the tokens without it."""
+    yield from issuer.wrong_tokens(route.scopes, required=route.scopes[0] if route.scopes else None)
+    for scope in route.scopes[1:]:
+        others = " ".join(other for other in route.scopes if other != scope)
+        for token in issuer.wrong_tokens(others, required=scope):
+            if token.name == "no scope":
+                yield token
+
+
+def _send(client: FlaskClient, route: _Route, headers: dict[str, str]) -> TestResponse:
+    return client.open(route.path, method=route.method, headers=headers)
+
+
+def _routes(
+    app: Flask, public: Collection[str], optional: Collection[str], values: Mapping[str, str]
+) -> Iterator[_Route]:
+    for rule in app.url_map.iter_rules():
+        names = {rule.endpoint, rule.rule}
+        if rule.endpoint == "static" or names & {*public}:
+            continue
+        path = _PARAMETER.sub(lambda match: _sample(match, values), rule.rule)
+        is_optional = bool(names & {*optional})
+        for method in sorted((rule.methods or set()) - _NOT_FIRED_AT):
+            access = _access(app.view_functions[rule.endpoint], method)
+            if access != "public":
+                yield _Route(method, path, rule.endpoint, _scopes(access), is_optional)
+
+
+def _access(view: Any, method: str) -> Any:
+    """Who may call a view, or of a class of views the method's own handler."""
+    access = getattr(view, "access", None)
+    if access is None and (handlers := getattr(view, "view_class", None)) is not None:
+        names = [method.lower(), "get"] if method == "HEAD" else [method.lower()]
+        found = [getattr(handlers, name) for name in names if hasattr(handlers, name)]
+        access = getattr(found[0], "access", None) if found else None
+    return access
+
+
+def _scopes(access: Any) -> tuple[str, ...]:
+    """The scopes that a decorator noted on its view."""
+    if isinstance(access, tuple) and len(access) > 1 and isinstance(access[1], Collection):
+        return tuple(sorted(map(str, access[1])))
+    return ()
+
+
+def _sample(match: re.Match[str], values: Mapping[str, str]) -> str:
+    """A value for a parameter of a route, as its converter wants it."""
+    converter, arguments, name = match.groups()
+    if name in values:
+        return values[name]
+    if converter == "any" and arguments:
+        return str(arguments.split(",")[0]).strip(" '\"")
+    if converter == "string" and (length := re.search(r"(?:min)?length=(\d+)", arguments or "")):
+        return "x" * int(length[1])
+    return _SAMPLES.get(converter or "", "1")
+
+
+def _refuse_unknown(app: Flask, named: set[str]) -> None:
+    """A route that was renamed must not stay on a list of public ones unnoticed."""
+    known = {name for rule in app.url_map.iter_rules() for name in (rule.endpoint, rule.rule)}
+    if unknown := sorted(named - known):
+        raise ValueError(f"There is no route {unknown[0]!r} in this app.")

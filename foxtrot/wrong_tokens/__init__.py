@@ -1,0 +1,28 @@
+"""One catalogue of wrong tokens: what every service must refuse.
+
+`wrong_tokens(material)` makes them all: validly signed ones that only the claims
+give away, and forged ones. The test kit (`foxtrot.testing`) fires them at the
+routes of an app, `flask tokens attack` at a running service in any language.
+"""
+
+from foxtrot.wrong_tokens.catalogue import ADVICE, Material, WrongToken
+from foxtrot.wrong_tokens.forged import certificate_pem, forged
+from foxtrot.wrong_tokens.signed import signed
+from foxtrot.wrong_tokens.signer import Signer, claims_of, header_of, new_signer
+
+__all__ = [
+    "ADVICE",
+    "Material",
+    "Signer",
+    "WrongToken",
+    "certificate_pem",
+    "claims_of",
+    "header_of",
+    "new_signer",
+    "wrong_tokens",
+]
+
+
+def wrong_tokens(material: Material) -> list[WrongToken]:
+    """Make the whole catalogue of what can be made of *material*."""
+    return [*signed(material), *forged(material)]

@@ -1,0 +1,73 @@
+"""The seal of a refresh token: by it a used one is known without a row of its own."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from app import refresh_tokens
+from app.db import db, transaction
+from app.errors import TooManyAttempts
+from app.refresh_tokens import Attempt
+from app.sessions import LoginSession
+from tests.conftest import on_both_databases
+from tests.sessions.conftest import ELSEWHERE, HOUR, Program, chain, sign_program_in
+from tests.support import SOMEWHERE
+
+pytestmark = on_both_databases
+
+
+def parts(token: str) -> dict[str, str]:
+    """What a token is made of."""
+    names = ("session", "number", "secret", "seal")
+    return dict(zip(names, token.split("."), strict=True))
+
+
+@pytest.mark.parametrize("part", ["session", "number", "secret", "seal"])
+def test_nobody_ends_a_session_with_a_token_that_was_never_given(
+    app: Flask, program: Program, alice: str, part: str
+) -> None:
+    """A guess, or a token pieced together from two, is no copy: it is refused, and that is all."""
+    tokens = chain(program, 2)
+    other = sign_program_in(app, alice)
+    if part == "session":
+        stranger = parts(other.refresh(other.first.refresh, 60).refresh)
+    else:
+        stranger = parts(tokens[1])
+    forged = ".".join({**parts(tokens[0]), part: stranger[part]}.values())
+    assert program.refusal(forged, HOUR, client=ELSEWHERE) == "session_ended"
+    assert program.is_signed_in()
+    assert other.is_signed_in()
+    assert program.events() == []
+
+
+def test_a_session_takes_no_more_room_however_often_it_goes_on(
+    app: Flask, program: Program
+) -> None:
+    """Old uses are forgotten, and yet an old token is known as a copy."""
+    token = program.first.refresh
+    for turn in range(1, 200):
+        token = program.refresh(token, turn * 900).refresh
+    with app.app_context():
+        [session] = db.session.query(LoginSession)
+        assert len(session.rotations or "") < 1000
+    assert program.refusal(program.first.refresh, 200 * 900) == "session_ended"
+    assert program.events()[0] == "refresh.reused"
+
+
+def test_a_storm_of_refreshes_takes_bounded_room(app: Flask, program: Program) -> None:
+    """All in one second; the newest hundred uses are kept."""
+    tokens = chain(program, 150)
+    with app.app_context():
+        [session] = db.session.query(LoginSession)
+        assert len(session.rotations or "") < 30_000
+    assert program.refusal(tokens[60], 61) == "too_many_attempts"
+    assert program.refresh(tokens[-2], 62).refresh == tokens[-1]
+
+
+def test_an_unused_token_is_never_taken_for_a_copy(app: Flask, program: Program) -> None:
+    """If a session can go on again just after it was found that it cannot, the client waits."""
+    attempt = Attempt(program.first.refresh, SOMEWHERE, "t_x", None, program.began)
+    with app.app_context(), transaction():
+        assert isinstance(refresh_tokens.replay(attempt), TooManyAttempts)
+    assert program.is_signed_in()
