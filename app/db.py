@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from sqlalchemy import (
     CursorResult,
     Executable,
     MetaData,
+    Row,
     Update,
     event,
     func,
@@ -159,6 +160,15 @@ def execute(statement: Executable, **values: Any) -> CursorResult[Any]:
     """
     connection: Connection = db.session().info["connection"]
     return connection.execute(statement, values)
+
+
+def read_now(statement: Executable) -> Sequence[Row[Any]]:
+    """Rows as they are now, also where this request began to read before."""
+    held: Connection | None = db.session().info.get("connection")
+    if held is not None:
+        return held.execute(statement).all()
+    with db.engine.connect() as connection:
+        return connection.execute(statement).all()
 
 
 def row_count(change: Update) -> int:

@@ -16,11 +16,13 @@ RULES = [
     "audit",
     "keys",
     "users",
+    "services",
     "sessions",
     "links",
     "refresh_tokens",
     "tokens",
     "login",
+    "machines",
     "inspection",
 ]
 ENTRANCES = ["banner"]
@@ -37,11 +39,13 @@ LIBRARIES = {
     "audit": {"flask", "sqlalchemy"},
     "keys": {"cryptography", "sqlalchemy", "foxtrot"},
     "users": {"email_validator", "flask", "sqlalchemy"},
+    "services": {"flask", "sqlalchemy"},
     "sessions": {"flask", "sqlalchemy"},
     "links": {"sqlalchemy"},
     "refresh_tokens": {"flask", "sqlalchemy"},
     "tokens": {"flask", "foxtrot", "jwt"},
     "login": {"flask"},
+    "machines": {"flask", "foxtrot", "sqlalchemy"},
     "inspection": {"flask", "foxtrot"},
 }
 DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}

@@ -41,6 +41,11 @@ def init_app(app: Flask, keys: Sequence[KeySource]) -> None:
     )
 
 
+def client_challenge() -> str:
+    """The value of `WWW-Authenticate` for a service's own credentials (RFC 7617 section 2)."""
+    return f'Basic realm="{_realm(current_app)}", charset="UTF-8"'
+
+
 def challenge(error: str | None = None, scope: str | None = None) -> str:
     """The value of `WWW-Authenticate` (RFC 6750 section 3)."""
     parts = {"realm": _realm(current_app), "error": error, "scope": scope}
