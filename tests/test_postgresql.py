@@ -41,6 +41,8 @@ TABLES = {
     "login_sessions",
     "one_time_links",
     "refresh_tokens",
+    "revoked_tokens",
+    "services",
     "signing_keys",
     "users",
 }
