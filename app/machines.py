@@ -95,7 +95,7 @@ def revoke_own(text: str, service: Service, client: Client, now: datetime | None
     token = _read(text, now)
     if token is None:
         return
-    if token.session_id is not None or token.subject != service.public_id:
+    if token.subject != service.public_id:
         raise InvalidRequest("This token was given to somebody else, who alone may revoke it.")
     jti, expires_at = str(token.claims["jti"]), datetime.fromtimestamp(token.expires_at, now.tzinfo)
     with transaction():

@@ -89,6 +89,7 @@ WRONG: dict[str, Wrong] = {
     "no colon": lambda worker: {"header": basic(worker.id)},
     "nothing encoded": lambda worker: {"header": "Basic"},
     "no base64": lambda worker: {"header": "Basic %%%"},
+    "base64 and more": lambda worker: {"header": worker.header.replace(" ", " !")},
     "no padding": lambda worker: {"header": "Basic YTo"},
     "no UTF-8": lambda worker: {"header": basic(b"\xff\xfe:x")},
     "no UTF-8 within": lambda worker: {"header": basic("%FF:%FE")},

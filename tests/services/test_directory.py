@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -48,6 +49,22 @@ def test_other_processes_know_within_half_a_minute(app: Flask) -> None:
         add_service(app, "wiki")
         assert "wiki" not in names(another, after=REREAD - 5 * SECOND)
         assert "wiki" in names(another, after=REREAD + SECOND)
+
+
+def test_what_was_read_while_it_changed_is_not_kept(app: Flask) -> None:
+    """It may be what there was before."""
+    another, still_to_come = Directory(), ["wiki"]
+
+    def change_meanwhile(*given: Any) -> None:
+        if "FROM services" in given[2] and still_to_come:
+            still_to_come.clear()
+            add_service(app, "wiki")
+            another.forget()
+
+    with app.app_context():
+        event.listen(db.engine, "after_cursor_execute", change_meanwhile)
+        assert "wiki" not in names(another)
+        assert "wiki" in names(another)
 
 
 def test_a_clock_that_was_set_back_does_not_keep_the_old(app: Flask) -> None:

@@ -56,6 +56,14 @@ def test_a_token_for_others_is_inactive(client: FlaskClient, bob: str, billing: 
     assert introspect(client, access_token(client, bob), billing)["active"]
 
 
+def test_a_service_that_is_named_like_us_is_nobody(make_app: MakeApp) -> None:
+    """When the public URL becomes its name, it does not hear of the tokens that are for us."""
+    url = "https://login.example.com"
+    asker = register(make_app(), url)
+    client = make_app(FOXTROT_PUBLIC_URL=url).test_client()
+    assert post(client, "introspect", {"token": "x"}, asker).status_code == 401
+
+
 def test_a_refresh_token_is_inactive(client: FlaskClient, alice: str, notes: Machine) -> None:
     """No service has any business with one; and asking does not use it up."""
     token = log_in(client, alice).get_json()["refresh_token"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -99,6 +100,20 @@ def test_what_was_revoked_is_forgotten_once_it_has_expired(
         assert db.session.scalar(select(func.count()).select_from(RevokedToken)) == 1
 
 
+@on_both_databases
+def test_many_may_end_one_token_at_once(app: Flask, worker: Machine, notes: Machine) -> None:
+    """None of them fails, and it is written down once."""
+    token = machine_token(app.test_client(), worker)
+
+    def revoke(_: int) -> int:
+        return post(app.test_client(), "revoke", {"token": token}, worker).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(revoke, range(8))) == {200}
+    with app.app_context():
+        assert len(audit.newest(10, name=Event.TOKEN_REVOKED)) == 1
+
+
 # A person's program
 
 
@@ -142,6 +157,14 @@ def test_a_stranger_says_at_least_which_client_it_is(client: FlaskClient, alice:
     assert refusal(post(client, "revoke", {"token": token})) == (401, "invalid_client")
     named = {"token": token, "client_id": "other"}
     assert refusal(post(client, "revoke", named)) == (401, "invalid_client")
+
+
+def test_the_public_client_has_no_secret(client: FlaskClient, alice: str, worker: Machine) -> None:
+    """Who shows one is somebody else, and has to be known."""
+    form = {"token": log_in(client, alice).get_json()["refresh_token"], **PUBLIC}
+    answer = post(client, "revoke", {**form, "client_secret": "x"})
+    assert refusal(answer) == (401, "invalid_client")
+    assert refusal(post(client, "revoke", form, worker)) == (400, "invalid_request")
 
 
 def test_the_public_client_may_do_nothing_else(client: FlaskClient, alice: str) -> None:
