@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from app import services
 from foxtrot import JWKSet, SharedSecret, Verifier
-from tests.conftest import MakeApp, on_both_databases
+from tests.conftest import MakeApp, add_service, on_both_databases
 from tests.services.conftest import Machine, ask_token, change, machine_token, refusal, register
 from tests.support import ORIGIN, claims_of, get, header_of
 
@@ -116,6 +116,15 @@ def test_more_than_it_may_is_refused(
 ) -> None:
     """The issuer's own scopes and API are never among it."""
     assert refusal(ask_token(client, worker, **wish)) == (400, code)
+
+
+def test_it_is_not_for_a_service_that_declares_nothing(
+    app: Flask, client: FlaskClient, worker: Machine
+) -> None:
+    """Such a one is open to every person, not to every machine."""
+    add_service(app, "wiki")
+    assert claims_of(machine_token(client, worker))["aud"] == ["notes"]
+    assert refusal(ask_token(client, worker, audience="wiki")) == (400, "invalid_target")
 
 
 def test_a_service_that_may_use_nothing_gets_no_token(client: FlaskClient, notes: Machine) -> None:
