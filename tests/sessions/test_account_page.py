@@ -211,14 +211,17 @@ def test_a_form_that_lacks_fields_changes_nothing(
 # Events
 
 
+OF_A_PERSON = [event for event in Event if not event.startswith(("service.", "client.", "token."))]
+
+
 def test_each_event_is_said_in_words(app: Flask, browser: FlaskClient, alice: str) -> None:
     """No name of ours stands on the page."""
     who = user_id(app, alice)
     with app.app_context():
-        for event in Event:
+        for event in OF_A_PERSON:
             audit.record(event, SOMEWHERE, user=who, reason=None)
     page = text_of(browser)
-    for event in Event:
+    for event in OF_A_PERSON:
         assert event.value not in page or event.value in ("user.deleted", "everything.ended")
 
 
