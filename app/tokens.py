@@ -127,7 +127,11 @@ def mint_for_service(
     ]
     audiences = _choose_audience(possible, wish.audience)
     scopes = _narrowed(service.may & services.declared_by(audiences), wish.scope)
-    claims = {"jti": new_token_id(), "client_id": service.public_id}
+    claims = {
+        "jti": new_token_id(),
+        "client_id": service.public_id,
+        "status": status_lists.place_of_machine(service),
+    }
     return _mint(service.public_id, audiences, scopes, claims, now or utcnow())
 
 

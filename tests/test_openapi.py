@@ -158,6 +158,7 @@ Call = tuple[str, str, int, dict[str, Any]]
 CALLS: list[Call] = [
     ("get", "/.well-known/jwks.json", 200, {}),
     ("get", "/.well-known/oauth-authorization-server", 200, {}),
+    ("get", "/status-lists/machines", 200, {}),
     ("get", "/status-lists/{number}", 200, {"number": "0"}),
     ("get", "/status-lists/{number}", 404, {"number": "7"}),
     ("get", "/healthz", 200, {}),

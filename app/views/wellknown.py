@@ -88,7 +88,20 @@ def metadata() -> Response:
     media_type=MEDIA_TYPE,
 )
 def status_list(number: int) -> Response:
-    published = status_lists.published(number)
+    return _list_answer(status_lists.published(number))
+
+
+@blueprint.get("/status-lists/machines")
+@public
+@operation(
+    "Which machines were removed or disabled, as a signed Token Status List",
+    media_type=MEDIA_TYPE,
+)
+def status_list_of_machines() -> Response:
+    return _list_answer(status_lists.published(status_lists.MACHINES))
+
+
+def _list_answer(published: status_lists.Published) -> Response:
     response = Response(published.token)
     response.headers["Cache-Control"] = "no-cache"  # kept, but asked for anew each time
     response.set_etag(published.etag, weak=True)  # two workers sign the same list differently

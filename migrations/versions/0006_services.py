@@ -31,7 +31,6 @@ def upgrade():
         sa.Column("declared_scopes", sa.String(), nullable=False),
         sa.Column("granted_scopes", sa.String(), nullable=False),
         sa.Column("secret_hash", sa.String()),
-        sa.Column("status_id", sa.BigInteger()),
         sa.Column("created_at", Time(), nullable=False),
         sa.Column("disabled_at", Time()),
         sa.PrimaryKeyConstraint("id", name="pk_services"),
