@@ -70,6 +70,8 @@ def load(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    if "FOXTROT_AUDIENCES" in environ:
+        raise ConfigError(_in_place_of_audiences(environ["FOXTROT_AUDIENCES"]))
     known = {setting.name for setting in SETTINGS}
     known |= {f"{setting.name}_FILE" for setting in SETTINGS if setting.secret}
     for name in sorted(environ):
@@ -77,6 +79,16 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             similar = difflib.get_close_matches(name, sorted(known), 1)
             guess = f" Did you mean {similar[0]}?" if similar else ""
             raise ConfigError(f"{name} is not a setting.{guess} See docs/settings.md.")
+
+
+def _in_place_of_audiences(text: str) -> str:
+    """What to do about a setting of earlier versions."""
+    names = [name for name in re.split(r"[\s,]+", text) if name and name != "notes"]
+    commands = "; ".join(f"flask services add {name}" for name in names)
+    return (
+        "FOXTROT_AUDIENCES is no setting any more: services are in the database, and notes is"
+        " there already. Remove the setting" + (f", and run: {commands}" if commands else ".")
+    )
 
 
 def _read(setting: Setting, environ: Mapping[str, str]) -> Any:
@@ -455,16 +467,11 @@ SETTINGS: Final = (
         "How long an access token is valid.",
     ),
     Setting(
-        "FOXTROT_AUDIENCES",
-        _names,
-        "notes",
-        "The services that tokens are for, besides this one, separated by commas.",
-    ),
-    Setting(
         "FOXTROT_DEFAULT_SCOPES",
         _user_scopes,
         "notes:read,notes:write",
-        "The scopes that every user holds, besides those given by `flask users create --scope`.",
+        "The scopes that every user holds, besides those given by `flask users create --scope`;"
+        " each as a service declares it.",
     ),
     Setting(
         "FOXTROT_CLAIMS_HOOK",

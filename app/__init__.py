@@ -22,7 +22,18 @@ from flask.cli import NoAppException
 from flask_migrate import Migrate
 
 import config
-from app import banner, cli, db, keys, schema, secret_key, status_lists, tokens, views
+from app import (
+    banner,
+    cli,
+    db,
+    keys,
+    schema,
+    secret_key,
+    services,
+    status_lists,
+    tokens,
+    views,
+)
 from app.errors import StartRefused
 from app.keys import Policy
 from app.secret_key import SecretKey
@@ -31,7 +42,7 @@ from app.views import access
 MAX_BODY_BYTES: Final = 64 * 1024
 DEFAULT_PORT: Final = 5000
 
-_SECRET_IN_URL: Final = re.compile(r"((?:token|password)(?:=|%3D))[^&\s\"]+", re.IGNORECASE)
+_SECRET_IN_URL: Final = re.compile(r"((?:token|password|secret)(?:=|%3D))[^&\s\"]+", re.IGNORECASE)
 
 
 def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
@@ -67,6 +78,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     _set_up_logging()
     _attach_database(app)
     app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
+    app.extensions["foxtrot_services"] = services.Directory()
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app)
@@ -107,6 +119,7 @@ def _prepare_database(app: Flask, serves: bool) -> None:
     ring = keys.KeyRing(_key_policy(app), secret, app.app_context if serves else None)
     if schema.is_current():
         ring.start()
+        app.extensions["foxtrot_services"].audiences()
     app.extensions["foxtrot_secret_key"] = secret
     app.extensions["foxtrot_keys"] = ring
     app.extensions["foxtrot_status_lists"] = status_lists.Publisher(

@@ -50,18 +50,27 @@ class Event(StrEnum):
     REFRESH_REUSED = "refresh.reused"
     WARNING_DISMISSED = "warning.dismissed"
     TOKENS_ATTACKED = "tokens.attacked"
+    SERVICE_ADDED = "service.added"
+    SERVICE_CHANGED = "service.changed"
+    SERVICE_SECRET_MADE = "service.secret_made"  # noqa: S105 - a name, not a secret
+    SERVICE_DISABLED = "service.disabled"
+    SERVICE_ENABLED = "service.enabled"
+    SERVICE_REMOVED = "service.removed"
+    CLIENT_SUCCEEDED = "client.succeeded"
+    CLIENT_REFUSED = "client.refused"
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - a name, not a secret
     KEY_ROTATED = "key.rotated"
     KEY_RETIRED = "key.retired"
     KEY_REMOVED = "key.removed"
     KEYS_REWRAPPED = "keys.rewrapped"
 
 
-LOG_ONLY: Final = frozenset({Event.REFRESH_SUCCEEDED})
-"""Too ordinary and too many for a row each."""
+LOG_ONLY: Final = frozenset({Event.REFRESH_SUCCEEDED, Event.CLIENT_SUCCEEDED, Event.CLIENT_REFUSED})
+"""Too ordinary and too many for a row each, or for the asking by anybody at no cost."""
 
 
 class AuditEvent(Base):
-    """Something that happened. `user` and `session` are public ids and outlive their rows."""
+    """Something that happened. The public ids in it outlive the rows of what they name."""
 
     __tablename__ = "audit_events"
     __table_args__ = (
@@ -81,6 +90,7 @@ class AuditEvent(Base):
     request_id: Mapped[str]
     reason: Mapped[str | None]
     typed_hash: Mapped[str | None]
+    service: Mapped[str | None]
 
 
 _COLUMNS: Final = tuple(AuditEvent.__table__.columns.keys())
@@ -92,6 +102,7 @@ def record(
     *,
     user: str | None = None,
     session: str | None = None,
+    service: str | None = None,
     reason: str | None = None,
     typed: str | None = None,
     now: datetime | None = None,
@@ -100,6 +111,7 @@ def record(
 
     :param user: the public id of the user it happened to.
     :param session: the public id of their login session.
+    :param service: the public id of the service that it concerns.
     :param reason: one word of ours that says more; of a signing key, its name.
     :param typed: what was given as an address and is nobody's; its keyed hash is kept.
     """
@@ -108,6 +120,7 @@ def record(
         "name": event.value,
         "user": user,
         "session": session,
+        "service": service,
         "reason": reason,
         "address": client.address,
         "device": client.device,
@@ -165,6 +178,7 @@ def _members(columns: Mapping[str, Any]) -> dict[str, str]:
         "event": columns["name"],
         "user": columns["user"],
         "session": columns["session"],
+        "service": columns["service"],
         "reason": columns["reason"],
         "address": columns["address"] or None,
         "device": columns["device"],

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,9 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     CursorResult,
+    Executable,
     MetaData,
+    Row,
     Update,
     event,
     func,
@@ -171,6 +173,17 @@ def on_commit(action: Callable[[], None]) -> None:
         db.session().info.setdefault("on_commit", []).append(action)
     else:
         action()
+
+
+def read_now(statement: Executable) -> Sequence[Row[Any]]:
+    """Rows as they are now, also where this request began to read before."""
+    held: Connection | None = None
+    if db.session.registry.has():
+        held = db.session().info.get("connection")
+    if held is not None:
+        return held.execute(statement).all()
+    with db.engine.connect() as connection:
+        return connection.execute(statement).all()
 
 
 def row_count(change: Update) -> int:

@@ -122,6 +122,32 @@ class InvalidTarget(AppError):
     code = "invalid_target"
 
 
+class InvalidClient(AppError):
+    """Unknown client, wrong secret or disabled service: never told apart (RFC 6749 5.2)."""
+
+    status = 401
+    code = "invalid_client"
+    detail = "There is no client of this id and secret here."
+
+
+class UnauthorizedClient(AppError):
+    """The client may not use this grant (RFC 6749 section 5.2)."""
+
+    code = "unauthorized_client"
+
+
+class UnsupportedGrantType(AppError):
+    """A grant was asked for that there is not (RFC 6749 section 5.2)."""
+
+    code = "unsupported_grant_type"
+
+
+class UnsupportedTokenType(AppError):
+    """A token of this kind cannot be revoked here (RFC 7009 section 2.2.1)."""
+
+    code = "unsupported_token_type"
+
+
 class CrossOrigin(AppError):
     """Another site's page tried to act in a person's name."""
 

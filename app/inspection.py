@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from flask import current_app
 
-from app import sessions, tokens
+from app import machines, tokens
 from foxtrot import InvalidToken, Token, Verifier
 
 _TIMES: Final = ("iat", "nbf", "exp", "auth_time")
@@ -66,19 +66,18 @@ def _praise(token: Token, audience: str) -> str:
     return f"The service {audience!r} would accept it for {token.subject}, until {until}."
 
 
-class _Sessions:
-    """The status that the own API asks for, too."""
+class _Holders:
+    """Whether a token has ended, by the database."""
 
     def ended(self, token: Token) -> bool:
-        sid = token.session_id
-        return sid is None or sessions.by_public_id(sid, token.subject) is None
+        return machines.holder_scopes(token) is None
 
 
 def _verifier(audience: str) -> Verifier:
     ring = current_app.extensions["foxtrot_keys"]
     shared = current_app.config["FOXTROT_SHARED_SECRET"]
     sources = tokens.own_key_sources(ring, shared)
-    return Verifier(tokens.issuer(), audience, keys=sources, status=_Sessions(), remember=0)
+    return Verifier(tokens.issuer(), audience, keys=sources, status=_Holders(), remember=0)
 
 
 def _first_audience(claims: dict[str, Any] | None) -> str:

@@ -3,7 +3,8 @@
 Each session has a place in a Token Status List (draft-ietf-oauth-status-list), by its
 number: 2^20 sessions a list. A session that ended stays in it for as long as a token of
 it may live, also when its row is gone or was lost with a restored backup; its number is
-never given again. Who signs the lists is `tokens`.
+never given again. Machines have a list of their own, in which those have ended that were
+removed or are disabled. Who signs the lists is `tokens`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 from flask import current_app
 from sqlalchemy import (
@@ -31,13 +33,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app.db import FAILURES, Base, db, transaction, utcnow
+from app import services
+from app.db import FAILURES, Base, db, read_now, transaction, utcnow
 from app.errors import NotFound
+from app.services import Service
 from app.sessions import LoginSession, Snapshot
 from app.users import User
 from foxtrot.claims import MAX_LIFETIME
 from foxtrot.status_list import StatusList
 
+Name = int | Literal["machines"]
+
+MACHINES: Final = "machines"
 SIZE: Final = 2**20
 TTL: Final = timedelta(seconds=10)
 LIFETIME: Final = timedelta(days=1)
@@ -87,6 +94,11 @@ def place_of(session: LoginSession | Snapshot) -> dict[str, Any]:
     return {"status_list": {"idx": session.id % SIZE, "uri": _uri(session.id // SIZE)}}
 
 
+def place_of_machine(service: Service) -> dict[str, Any]:
+    """The claim `status` of the tokens that a machine gets in its own name."""
+    return {"status_list": {"idx": service.id, "uri": _uri(MACHINES)}}
+
+
 def keep(user: User, now: datetime | None = None) -> None:
     """Before a user is deleted, with every session of theirs, keep the sessions ended."""
     now = now or utcnow()
@@ -115,13 +127,13 @@ def skip_ahead(now: datetime | None = None) -> None:
         _go_on_after(last)
 
 
-def published(number: int, now: datetime | None = None) -> Published:
-    """The list of that number, as the services get it.
+def published(name: Name, now: datetime | None = None) -> Published:
+    """The list of that number, or of the machines, as the services get it.
 
     :raises NotFound: no session has a place in it.
     """
     publisher: Publisher = current_app.extensions["foxtrot_status_lists"]
-    return publisher.get(number, now or utcnow())
+    return publisher.get(name, now or utcnow())
 
 
 class Publisher:
@@ -139,25 +151,28 @@ class Publisher:
         self._key_name = key_name
         self._sign = sign
         self._lock = threading.Lock()
-        self._lists: dict[int, Published] = {}
+        self._lists: dict[Name, Published] = {}
 
-    def get(self, number: int, now: datetime) -> Published:
+    def get(self, name: Name, now: datetime) -> Published:
         """Give a list that is a second old at most, or the last good one.
 
         :raises NotFound: no session has a place in it.
         """
-        held = self._lists.get(number)
+        held = self._lists.get(name)
         if held is not None and _is_recent(held, now):
             return held
         with self._lock:  # who comes while it is being built gets the new one, never an old one
-            held = self._lists.get(number)
+            held = self._lists.get(name)
             if held is None or not _is_recent(held, now):
-                held = self._lists[number] = self._look(number, held, now)
+                held = self._lists[name] = self._look(name, held, now)
             return held
 
-    def _look(self, number: int, held: Published | None, now: datetime) -> Published:
+    def _look(self, name: Name, held: Published | None, now: datetime) -> Published:
         try:
-            statuses = _read(number, now, must_exist=held is None)
+            if isinstance(name, str):
+                statuses = _read_machines()
+            else:
+                statuses = _read(name, now, must_exist=held is None)
         except FAILURES:
             if held is None:
                 raise
@@ -166,7 +181,7 @@ class Publisher:
         etag = self._etag(statuses, now)
         if held is not None and held.etag == etag:
             return replace(held, looked_at=now)
-        return Published(self._sign(_claims(number, statuses, now)), etag, now)
+        return Published(self._sign(_claims(name, statuses, now)), etag, now)
 
     def _etag(self, statuses: StatusList, now: datetime) -> str:
         """The same in every worker, for the same content; another one every hour."""
@@ -180,12 +195,12 @@ def _is_recent(held: Published, now: datetime) -> bool:
     return -2 * RETRY < now - held.looked_at < BUILD_EVERY
 
 
-def _claims(number: int, statuses: StatusList, now: datetime) -> dict[str, Any]:
+def _claims(name: Name, statuses: StatusList, now: datetime) -> dict[str, Any]:
     """Section 5.1."""
     issued_at = int(now.timestamp())
     return {
         "iss": current_app.config["ISSUER"],
-        "sub": _uri(number),
+        "sub": _uri(name),
         "iat": issued_at,
         "exp": issued_at + int(LIFETIME.total_seconds()),
         "ttl": int(TTL.total_seconds()),
@@ -193,8 +208,15 @@ def _claims(number: int, statuses: StatusList, now: datetime) -> dict[str, Any]:
     }
 
 
-def _uri(number: int) -> str:
-    return f"{current_app.config['ISSUER']}/status-lists/{number}"
+def _uri(name: Name) -> str:
+    return f"{current_app.config['ISSUER']}/status-lists/{name}"
+
+
+def _read_machines() -> StatusList:
+    """Whoever was removed or is disabled has ended."""
+    limits = [-1, *services.enabled_numbers(), _last_machine() + 1]
+    gaps = ((before + 1, after - 1) for before, after in pairwise(limits) if after - before > 1)
+    return StatusList.of((), SIZE, gaps)
 
 
 def _read(number: int, now: datetime, *, must_exist: bool) -> StatusList:
@@ -252,6 +274,16 @@ def _go_on_after(number: int) -> None:
         db.session.execute(new, {"seq": number})
     else:
         db.session.execute(text(f"SELECT setval({_SEQUENCE}, :seq)"), {"seq": number})
+
+
+def _last_machine() -> int:
+    """The last number that the database gave to a service, removed or not."""
+    if db.engine.dialect.name == "sqlite":
+        query = text("SELECT seq FROM sqlite_sequence WHERE name = 'services'")
+    else:
+        of_services = "pg_get_serial_sequence('services', 'id')::regclass"
+        query = text(f"SELECT pg_sequence_last_value({of_services})")
+    return max((row[0] or 0 for row in read_now(query)), default=0)
 
 
 _SEQUENCE: Final = "pg_get_serial_sequence('login_sessions', 'id')"

@@ -1,7 +1,7 @@
 """Access tokens: what goes into one, and how it is signed (RFC 9068).
 
 Decides audience and scopes, mints, and lists the key sources of this service's own
-API. Keys come from `keys`, the session from `sessions`.
+API. Keys come from `keys`, the session from `sessions`, who may be called from `services`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any, Final, cast
 import jwt
 from flask import current_app
 
-from app import status_lists
+from app import services, status_lists
 from app.db import utcnow
 from app.errors import InvalidScope, InvalidTarget
 from app.ids import new_id
 from app.keys import MAX_AGE, KeyRing
+from app.services import OWN_SCOPES, Service
 from app.sessions import Grant, LoginSession, Snapshot
-from app.users import ACCOUNT, ADMIN, Holder, User
+from app.users import Holder, User
 from foxtrot.claims import Token
 from foxtrot.keys import KeySource, SharedSecret
 from foxtrot.status_list import TYPE as STATUS_LIST_TYPE
@@ -33,8 +34,6 @@ ClaimsHook = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 TYPE: Final = "at+jwt"
 CLIENT_ID: Final = "foxtrot"
-OWN_SCOPES: Final = frozenset({ACCOUNT, ADMIN})
-"""Scopes that mean something here and must not be in the hands of another service."""
 
 RESERVED_CLAIMS: Final = frozenset(
     {
@@ -102,28 +101,41 @@ def mint(
     :raises InvalidScope: the user does not hold a scope, it does not fit the audience, or it
         was not granted.
     """
-    audiences = _choose_audience(session.grant, wish)
-    scopes = _choose_scopes(session.user, session.grant, audiences, wish.scope)
-    now = now or utcnow()
-    issued_at = int(now.timestamp())
-    lifetime = current_app.config["FOXTROT_ACCESS_TOKEN_LIFETIME"]
-    claims = {
-        **_custom_claims(session.user),
-        "iss": issuer(),
-        "sub": session.user.public_id,
-        "uid": session.user.public_id,
-        "aud": list(audiences),
-        "iat": issued_at,
-        "nbf": issued_at,
-        "exp": issued_at + lifetime,
+    user = session.user
+    audiences = _audience_for(user, session.grant, wish)
+    scopes = _choose_scopes(user, session.grant, audiences, wish.scope)
+    about_session = {
         "jti": token_id or new_token_id(),
         "sid": session.public_id,
-        "scope": " ".join(sorted(scopes)),
         "client_id": CLIENT_ID,
         "auth_time": int(session.authenticated_at.timestamp()),
         "status": status_lists.place_of(session),
     }
-    return AccessToken(_sign(claims, audiences, now), lifetime, str(claims["scope"]))
+    claims = {**_custom_claims(user), **about_session}
+    return _mint(user.public_id, audiences, scopes, claims, now or utcnow())
+
+
+def mint_for_service(
+    service: Service, wish: Wish = ANYTHING, now: datetime | None = None
+) -> AccessToken:
+    """Mint an access token for a machine, in its own name (RFC 6749 section 4.4).
+
+    It is for the services that declare what the machine may use, and carries no other scope.
+
+    :raises InvalidTarget: an audience is not known here, or declares nothing that it may use.
+    :raises InvalidScope: it may not use a scope, or the scope does not fit the audience.
+    """
+    possible = [
+        one.name for one in services.open_to(service.may, wish.audience or ()) if one.scopes
+    ]
+    audiences = _choose_audience(possible, wish.audience)
+    scopes = _narrowed(service.may & services.declared_by(audiences), wish.scope)
+    claims = {
+        "jti": new_token_id(),
+        "client_id": service.public_id,
+        "status": status_lists.place_of_machine(service),
+    }
+    return _mint(service.public_id, audiences, scopes, claims, now or utcnow())
 
 
 def prepare() -> None:
@@ -145,7 +157,7 @@ def choose_grant(user: User, wish: Wish) -> Grant:
     :raises InvalidTarget, InvalidScope: as in `mint`.
     """
     everything = Grant()
-    audiences = _choose_audience(everything, wish)
+    audiences = _audience_for(user, everything, wish)
     scopes = _choose_scopes(user, everything, audiences, wish.scope)
     is_for_all = wish.audience is None and wish.for_issuer
     return Grant(None if is_for_all else audiences, None if wish.scope is None else scopes)
@@ -191,17 +203,42 @@ def issuer() -> str:
     return str(current_app.config["ISSUER"])
 
 
-def audiences() -> tuple[str, ...]:
-    """The names of all that a token may be for: this service first, then the others."""
-    return tuple(dict.fromkeys((issuer(), *current_app.config["FOXTROT_AUDIENCES"])))
+def _mint(
+    subject: str,
+    audiences: Sequence[str],
+    scopes: frozenset[str],
+    further: Mapping[str, Any],
+    now: datetime,
+) -> AccessToken:
+    issued_at = int(now.timestamp())
+    lifetime = current_app.config["FOXTROT_ACCESS_TOKEN_LIFETIME"]
+    claims = {
+        **further,
+        "iss": issuer(),
+        "sub": subject,
+        "uid": subject,
+        "aud": list(audiences),
+        "iat": issued_at,
+        "nbf": issued_at,
+        "exp": issued_at + lifetime,
+        "scope": " ".join(sorted(scopes)),
+    }
+    return AccessToken(_sign(claims, audiences, now), lifetime, str(claims["scope"]))
 
 
-def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
-    """The audience of a token: what was wished for, of what is known and granted."""
-    possible = [name for name in audiences() if grant.audience is None or name in grant.audience]
+def _audience_for(user: User | Holder, grant: Grant, wish: Wish) -> tuple[str, ...]:
+    """The audience of a user's token: the wish, of what they may call and what was granted."""
+    wanted = [name for name in wish.audience or () if name != issuer()]
+    known = (issuer(), *(one.name for one in services.open_to(user.scopes, wanted)))
+    possible = [name for name in known if grant.audience is None or name in grant.audience]
     if not wish.for_issuer:
         possible = [name for name in possible if name != issuer()]
-    wanted = possible if wish.audience is None else wish.audience
+    return _choose_audience(possible, wish.audience)
+
+
+def _choose_audience(possible: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """What was wished for of what is possible, in the order of that."""
+    wanted = possible if wanted is None else wanted
     if not wanted or not set(wanted) <= set(possible):
         raise InvalidTarget(
             "There is no service of that name here, or the token may not be for it. Known"
@@ -213,7 +250,10 @@ def _choose_audience(grant: Grant, wish: Wish) -> tuple[str, ...]:
 def _choose_scopes(
     user: User | Holder, grant: Grant, audiences: Sequence[str], wanted: Sequence[str] | None
 ) -> frozenset[str]:
-    """The scopes of a token: what was wished for, of what the user holds and was granted."""
+    """The scopes of a token: what was wished for, of what the user holds and was granted.
+
+    One that services declare goes into tokens for these alone; one that nobody declares, into all.
+    """
     held = user.scopes if grant.scope is None else user.scopes & grant.scope
     if tuple(audiences) != (issuer(),):
         if misplaced := held & OWN_SCOPES & set(wanted or ()):
@@ -222,11 +262,16 @@ def _choose_scopes(
                 f' alone. Ask for "audience": "{issuer()}", too.'
             )
         held = held - OWN_SCOPES
+    return _narrowed(held - (services.declared_by() - services.declared_by(audiences)), wanted)
+
+
+def _narrowed(held: frozenset[str], wanted: Sequence[str] | None) -> frozenset[str]:
     if wanted is None:
         return held
     if not held.issuperset(wanted):
         raise InvalidScope(
-            "A scope was asked for that you do not hold, or that was not granted at the sign-in."
+            "A scope was asked for that you do not hold, that was not granted at the sign-in, or"
+            " that none of the services declares which the token is for."
             f" Possible are: {' '.join(sorted(held)) or 'none'}."
         )
     return frozenset(wanted)

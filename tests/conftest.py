@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
-from app import create_app, users
+from app import create_app, services, users
 from app.db import disconnect
 from app.users import User
 from tests import postgresql
@@ -150,6 +150,12 @@ def add_user(app: Flask, email: str, *scopes: str) -> str:
     with app.app_context():
         users.create(email, PASSWORD, SOMEWHERE, scopes=scopes)
     return email
+
+
+def add_service(app: Flask, name: str, *scopes: str) -> None:
+    """Register a service; `notes` is there from the first start."""
+    with app.app_context():
+        services.add(name, SOMEWHERE, scopes=scopes)
 
 
 def find_user(app: Flask, email: str) -> User:

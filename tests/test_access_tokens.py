@@ -19,7 +19,7 @@ from app.errors import InvalidScope, InvalidTarget, NotFound
 from app.sessions import Ending, LoginSession
 from foxtrot import Verifier
 from foxtrot.claims import Token
-from tests.conftest import MakeApp, add_user, find_user
+from tests.conftest import MakeApp, add_service, add_user, find_user
 from tests.support import (
     ORIGIN,
     PASSWORD,
@@ -178,21 +178,23 @@ def test_a_token_holds_no_secret(app: Flask, client: FlaskClient, alice: str) ->
         assert secret not in text
 
 
-def test_the_audience_keeps_the_order_of_the_settings(make_app: MakeApp) -> None:
-    """The issuer first, however they were asked for."""
-    app = make_app(FOXTROT_AUDIENCES="zoo,notes,billing")
+def test_the_audience_keeps_the_order_of_the_services(app: Flask, alice: str) -> None:
+    """The issuer first, then the oldest, however they were asked for."""
     client = app.test_client()
-    alice = add_user(app, "alice@example.com")
-    assert claims_of(access_token(client, alice))["aud"] == [ORIGIN, "zoo", "notes", "billing"]
+    for name in ("zoo", "billing"):
+        add_service(app, name)
+    assert claims_of(access_token(client, alice))["aud"] == [ORIGIN, "notes", "zoo", "billing"]
     token = access_token(client, alice, audience=["billing", "zoo"])
     assert claims_of(token)["aud"] == ["zoo", "billing"]
 
 
 def test_an_audience_named_like_the_issuer_is_the_issuer(make_app: MakeApp) -> None:
-    """A service cannot share our name, and so not our scopes, by a double entry."""
-    app = make_app(FOXTROT_AUDIENCES=f"{ORIGIN},notes")
+    """A service cannot share our name, and so not our scopes, when the public URL becomes its."""
+    url = "https://login.example.com"
+    add_service(make_app(), url)
+    app = make_app(FOXTROT_PUBLIC_URL=url)
     token = access_token(app.test_client(), add_user(app, "alice@example.com"))
-    assert claims_of(token)["aud"] == [ORIGIN, "notes"]
+    assert claims_of(token)["aud"] == [url, "notes"]
 
 
 @pytest.mark.parametrize("wanted", [[], ["unknown"], ["notes", "unknown"]], ids=str)

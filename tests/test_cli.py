@@ -601,7 +601,7 @@ def test_the_settings_are_shown(runner: FlaskCliRunner, data_dir: Path) -> None:
     """As they could stand in a file."""
     lines = done(runner, "config", "show").splitlines()
     assert f"FOXTROT_DATA_DIR={data_dir}" in lines
-    assert "FOXTROT_AUDIENCES=notes" in lines
+    assert "FOXTROT_DEFAULT_SCOPES=notes:read,notes:write" in lines
     assert "FOXTROT_PUBLIC_URL=" in lines
 
 

@@ -59,8 +59,8 @@ GOOD: list[tuple[str, str, Any]] = [
     ("FOXTROT_ACCESS_TOKEN_LIFETIME", "90s", 90),
     ("FOXTROT_ACCESS_TOKEN_LIFETIME", "5m", 300),
     ("FOXTROT_ACCESS_TOKEN_LIFETIME", "24h", 86_400),
-    ("FOXTROT_AUDIENCES", "notes, billing  notes", ("notes", "billing")),
-    ("FOXTROT_AUDIENCES", "https://api.example.com/v1", ("https://api.example.com/v1",)),
+    ("FOXTROT_DEFAULT_SCOPES", "notes, billing  notes", ("notes", "billing")),
+    ("FOXTROT_DEFAULT_SCOPES", "https://api.example.com/v1", ("https://api.example.com/v1",)),
     ("FOXTROT_DEFAULT_SCOPES", "notes:read", ("notes:read",)),
     ("FOXTROT_CLAIMS_HOOK", "my_claims.hooks:claims_of", "my_claims.hooks:claims_of"),
     ("FOXTROT_ORIGINS", "http://localhost:5173", ("http://localhost:5173",)),
@@ -135,9 +135,9 @@ BAD = [
     ("FOXTROT_ACCESS_TOKEN_LIFETIME", "1.5h", TOKEN_DURATION),
     ("FOXTROT_ACCESS_TOKEN_LIFETIME", "15 minutes", TOKEN_DURATION),
     ("FOXTROT_ACCESS_TOKEN_LIFETIME", "١٥m", TOKEN_DURATION),
-    ("FOXTROT_AUDIENCES", "notes;billing", NAMES),
-    ("FOXTROT_AUDIENCES", "n\u00f6tes", NAMES),
-    ("FOXTROT_AUDIENCES", ",", NAMES),
+    ("FOXTROT_DEFAULT_SCOPES", "notes;billing", NAMES),
+    ("FOXTROT_DEFAULT_SCOPES", "n\u00f6tes", NAMES),
+    ("FOXTROT_DEFAULT_SCOPES", ",", NAMES),
     ("FOXTROT_DEFAULT_SCOPES", 'notes"read', NAMES),
     ("FOXTROT_CLAIMS_HOOK", "my_claims", "module:function"),
     ("FOXTROT_CLAIMS_HOOK", "a:b:c", "module:function"),
@@ -403,6 +403,14 @@ def test_the_idle_limit_must_not_exceed_the_absolute_one() -> None:
     said = refusal({"FOXTROT_SESSION_IDLE_LIMIT": "2h", "FOXTROT_SESSION_ABSOLUTE_LIMIT": "1h"})
     assert "FOXTROT_SESSION_IDLE_LIMIT" in said
     assert "FOXTROT_SESSION_ABSOLUTE_LIMIT" in said
+
+
+def test_the_services_of_earlier_versions_are_told_where_they_went() -> None:
+    """What to run instead; `notes` is there from the first start."""
+    said = refusal({"FOXTROT_AUDIENCES": "notes, billing wages"})
+    assert said.startswith("FOXTROT_AUDIENCES is no setting any more")
+    assert said.endswith("run: flask services add billing; flask services add wages")
+    assert refusal({"FOXTROT_AUDIENCES": "notes"}).endswith("Remove the setting.")
 
 
 def test_nobody_becomes_an_administrator_by_registering() -> None:

@@ -208,19 +208,17 @@ def test_the_calls_that_the_docs_show_work(ports: dict[str, str]) -> None:
     assert '"current":true' in done.stdout
 
 
-def test_the_operators_commands_work(tmp_path: Path) -> None:
-    """All the commands of docs/operate.md and keys.md that need no token, as they stand there."""
-    (tmp_path / "bin").mkdir()
-    command = tmp_path / "bin" / "flask"
+def in_a_shell(script: str, folder: Path, data_dir: Path) -> str:
+    """What a script says in which `flask` is the command of the checkout."""
+    (folder / "bin").mkdir()
+    command = folder / "bin" / "flask"
     command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
     command.chmod(0o755)
     path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    settings = {"FOXTROT_DATA_DIR": str(tmp_path / "instance"), "PATH": path}
-    shown = [*blocks("docs/operate.md", "bash"), *blocks("docs/keys.md", "bash")]
-    script = "\n".join(block for block in shown if "TOKEN" not in block)
+    settings = {"FOXTROT_DATA_DIR": str(data_dir), "PATH": path}
     done = subprocess.run(
-        ["bash", "-euc", script],
-        cwd=tmp_path,
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
         env=clean_environ({**settings, "FOXTROT_PASSWORD_HASH": CHEAP_HASH}),
         capture_output=True,
         text=True,
@@ -228,4 +226,25 @@ def test_the_operators_commands_work(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_curl
+def test_what_the_docs_show_of_services_works(ports: dict[str, str], tmp_path: Path) -> None:
+    """Commands and calls, one after the other: a machine reads notes, and its token is ended."""
+    script = "\n".join(blocks("docs/services.md", "bash")).replace("curl -s", "curl -sSf")
+    for address, real in ports.items():
+        script = script.replace(address, real)
+    ask = next(line for line in script.splitlines() if "/oauth/introspect" in line)
+    (tmp_path / "shell").mkdir()
+    said = in_a_shell(f"{script}\n{ask}", tmp_path / "shell", tmp_path)
+    assert '"notes":[]' in said
+    assert said.count('"active":true') == said.count('"active":false') == 1
+
+
+def test_the_operators_commands_work(tmp_path: Path) -> None:
+    """All the commands of docs/operate.md and keys.md that need no token, as they stand there."""
+    shown = [*blocks("docs/operate.md", "bash"), *blocks("docs/keys.md", "bash")]
+    script = "\n".join(block for block in shown if "TOKEN" not in block)
+    in_a_shell(script, tmp_path, tmp_path / "instance")
     assert (tmp_path / "backup" / "foxtrot.sqlite3").stat().st_size > 0

@@ -239,6 +239,9 @@ POSTED_FORMS = [
     "/account/sessions/end-others",
     "/account/sessions/end-all",
     "/account/warning/dismiss",
+    "/oauth/token",
+    "/oauth/introspect",
+    "/oauth/revoke",
 ]
 
 
@@ -378,6 +381,9 @@ FIELDS_OF: dict[str, dict[str, str]] = {
     "/setup": {"email": EMAIL, "password": SECRET, "token": "a token"},
     "/reset": {"password": SECRET, "token": "a token"},
     "/logout": {"password": SECRET},
+    "/oauth/token": {"grant_type": "x", "client_secret": SECRET, "password": SECRET},
+    "/oauth/introspect": {"token": SECRET, "client_secret": SECRET, "password": SECRET},
+    "/oauth/revoke": {"token": SECRET, "client_id": "foxtrot", "password": SECRET},
 }
 WRONG_VALUES: list[Any] = [None, 1, [SECRET], {"password": SECRET}, "", "wrong", "x" * 3000]
 

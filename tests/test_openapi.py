@@ -15,11 +15,12 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app import create_app, services
 from tests.conftest import add_user, dispose
 from tests.support import (
     ORIGIN,
     PASSWORD,
+    SOMEWHERE,
     access_token,
     bearer,
     cheap_settings,
@@ -29,7 +30,15 @@ from tests.support import (
     post_json,
 )
 
-JSON_PATHS = ("/auth/", "/api/", "/.well-known/", "/status-lists/", "/healthz", "/readyz")
+JSON_PATHS = (
+    "/auth/",
+    "/api/",
+    "/oauth/",
+    "/.well-known/",
+    "/status-lists/",
+    "/healthz",
+    "/readyz",
+)
 
 
 @pytest.fixture
@@ -124,6 +133,9 @@ TOKEN = "the token"
 OWN_TOKEN = "the token for the issuer alone"
 FRESH_TOKEN = "such a token of a new user"
 REFRESH = "the refresh token"
+MACHINE = "a machine's id and secret"
+GRANT = {"grant_type": "client_credentials"}
+HUGE_FORM = {"data": "x" * 70_000, "content_type": "application/x-www-form-urlencoded"}
 NEW = "seven green lamps in the rain"
 OTHER_PASSWORD = {"current_password": PASSWORD, "new_password": NEW}
 WRONG_PASSWORD = {"current_password": "wrong", "new_password": PASSWORD}
@@ -135,6 +147,8 @@ def shared(template_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = shutil.copytree(template_dir, tmp_path_factory.mktemp("shared") / "data")
     app = create_app(cheap_settings(folder))
     add_user(app, ALICE)
+    with app.app_context():
+        services.add("worker", SOMEWHERE, may=["notes:read"])
     yield app
     dispose(app)
 
@@ -144,6 +158,7 @@ Call = tuple[str, str, int, dict[str, Any]]
 CALLS: list[Call] = [
     ("get", "/.well-known/jwks.json", 200, {}),
     ("get", "/.well-known/oauth-authorization-server", 200, {}),
+    ("get", "/status-lists/machines", 200, {}),
     ("get", "/status-lists/{number}", 200, {"number": "0"}),
     ("get", "/status-lists/{number}", 404, {"number": "7"}),
     ("get", "/healthz", 200, {}),
@@ -225,6 +240,22 @@ CALLS: list[Call] = [
     ("post", "/auth/password-advice", 413, {"json": "x" * 70_000}),
     ("post", "/auth/password-advice", 415, {"data": "x"}),
     ("post", "/auth/password-advice", 422, {"json": {"email": ALICE}}),
+    ("post", "/oauth/token", 200, {"as": MACHINE, "data": GRANT}),
+    ("post", "/oauth/token", 400, {"as": MACHINE, "data": {"grant_type": "password"}}),
+    ("post", "/oauth/token", 400, {"as": MACHINE, "data": {**GRANT, "scope": "x"}}),
+    ("post", "/oauth/token", 400, {"as": MACHINE, "json": {}}),
+    ("post", "/oauth/token", 401, {"data": GRANT}),
+    ("post", "/oauth/token", 413, HUGE_FORM),
+    ("post", "/oauth/token", 421, {"headers": {"Host": "evil.example"}}),
+    ("post", "/oauth/introspect", 200, {"as": MACHINE, "data": {"token": "x"}}),
+    ("post", "/oauth/introspect", 400, {"as": MACHINE, "data": {}}),
+    ("post", "/oauth/introspect", 401, {"data": {"token": "x"}}),
+    ("post", "/oauth/introspect", 413, HUGE_FORM),
+    ("post", "/oauth/revoke", 200, {"as": MACHINE, "data": {"token": "x"}}),
+    ("post", "/oauth/revoke", 200, {"data": {"token": "x", "client_id": "foxtrot"}}),
+    ("post", "/oauth/revoke", 400, {"as": MACHINE, "data": {}}),
+    ("post", "/oauth/revoke", 401, {"data": {"token": "x"}}),
+    ("post", "/oauth/revoke", 413, HUGE_FORM),
 ]
 
 
@@ -244,10 +275,20 @@ def send(client: FlaskClient, method: str, path: str, options: dict[str, Any]) -
         token = access_token(client, email, **wanted)
         options["headers"] |= bearer(token)
         session_id = claims_of(token)["sid"] if session_id == "s_" else session_id
+    if sender == MACHINE:
+        options["auth"] = machine(client.application)
     if sender == COOKIE:
         post_json(client, "/auth/login", {**CREDENTIALS, "session": "cookie"}, Origin=ORIGIN)
     url = path.replace("{session_id}", session_id).replace("{number}", options.pop("number", ""))
     return client.open(url, method=method.upper(), base_url=ORIGIN, **options)
+
+
+def machine(app: Flask) -> tuple[str, str]:
+    """The id of the worker, and a secret that is good from now on."""
+    with app.app_context():
+        worker = services.by_name("worker")
+        assert worker is not None
+        return worker.public_id, services.renew_secret(worker, SOMEWHERE)
 
 
 @pytest.mark.parametrize(("method", "path", "status", "options"), CALLS)
@@ -330,14 +371,17 @@ def test_the_description_refuses_what_the_service_refuses(
 
 
 def test_a_body_is_required_where_one_is_described(document: Any) -> None:
-    """But for logging out, where a browser sends none; and it is JSON."""
+    """But for logging out, where a browser sends none; it is JSON, or for OAuth a form."""
     for path, item in document["paths"].items():
         for operation in item.values():
             body = operation.get(
                 "requestBody", {"required": True, "content": {"application/json": 1}}
             )
             assert body["required"] == (path != "/auth/logout")
-            assert list(body["content"]) == ["application/json"]
+            form = path.startswith("/oauth/")
+            assert ["application/x-www-form-urlencoded" if form else "application/json"] == list(
+                body["content"]
+            )
 
 
 def test_each_refusal_names_its_codes(document: Any) -> None:

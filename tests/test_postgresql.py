@@ -41,6 +41,8 @@ TABLES = {
     "ended_ranges",
     "login_sessions",
     "one_time_links",
+    "revoked_tokens",
+    "services",
     "signing_keys",
     "users",
 }

@@ -11,13 +11,20 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from app import login
-from app.cli import events, keys, sessions, settings, tokens, users
+from app.cli import events, keys, services, sessions, settings, tokens, users
 from app.cli.terminal import command
 
 
 def init_app(app: Flask) -> None:
     """Attach all commands."""
-    for group in (users.group, sessions.group, keys.group, tokens.group, settings.group):
+    for group in (
+        users.group,
+        services.group,
+        sessions.group,
+        keys.group,
+        tokens.group,
+        settings.group,
+    ):
         app.cli.add_command(group)
     app.cli.add_command(events.list_events)
     app.cli.add_command(setup_link)

@@ -35,7 +35,7 @@ def list_events(who: str | None, name: str | None, limit: int, as_json: bool) ->
         click.echo("  ".join(row[name] for name in _COLUMNS if name in row))
 
 
-_COLUMNS = ("at", "event", "reason", "user", "session", "address", "device")
+_COLUMNS = ("at", "event", "reason", "user", "session", "service", "address", "device")
 
 
 def _id_of(who: str | None) -> str | None:

@@ -1,12 +1,14 @@
 """The doors: HTTP in and HTTP out.
 
 Lists the blueprints, and says what every answer has in common: refusals become
-a page or a problem document (RFC 9457), and headers keep browsers careful.
+a page, a problem document (RFC 9457) or OAuth's own JSON (RFC 6749 section 5.2),
+and headers keep browsers careful.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, Final
 
 from flask import Flask, Response, current_app, jsonify, render_template, request
@@ -17,10 +19,11 @@ from app.errors import (
     AppError,
     InsufficientScope,
     InvalidAccessToken,
+    InvalidClient,
     Unavailable,
     ValidationFailed,
 )
-from app.views import access, account, api, auth, browser, cors, pages, wellknown
+from app.views import access, account, api, auth, browser, cors, oauth, pages, wellknown
 from app.views.access import public
 from app.views.contract import PROBLEM
 
@@ -29,6 +32,7 @@ BLUEPRINTS: Final = (
     account.blueprint,
     auth.blueprint,
     api.blueprint,
+    oauth.blueprint,
     wellknown.blueprint,
 )
 
@@ -56,6 +60,7 @@ _FOR_ALL: Final = (
 )
 _HTML_PAGES: Final = frozenset({"pages", "account"})
 _JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/", "/status-lists/")
+_OAUTH_PATH: Final = "/oauth/"
 _CODES: Final = {
     400: "invalid_request",
     404: "not_found",
@@ -104,6 +109,8 @@ def _refuse(refusal: AppError) -> Response:
         response.headers["WWW-Authenticate"] = access.challenge(refusal.code, refusal.scope)
     if isinstance(refusal, InvalidAccessToken):
         response.headers["WWW-Authenticate"] = access.challenge(refusal.code)
+    if isinstance(refusal, InvalidClient):
+        response.headers["WWW-Authenticate"] = access.client_challenge()
     return response
 
 
@@ -129,9 +136,12 @@ def _refuse_for_database(error: Exception) -> Response:
 
 
 def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Response:
-    """A page for a person, a problem document for a program."""
+    """A page for a person, a problem document or OAuth's own JSON for a program."""
     title = HTTP_STATUS_CODES.get(status, "Error")
-    if _wants_page():
+    if request.path.startswith(_OAUTH_PATH):
+        response = jsonify({"error": code, "error_description": _oauth_text(detail)})
+        response.status_code = status
+    elif _wants_page():
         page = render_template("error.html", status=status, title=title, detail=detail)
         response = current_app.make_response((page, status))
     else:
@@ -139,6 +149,11 @@ def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Respon
         response = jsonify({**problem, "code": code, **members})
         response.status_code, response.content_type = status, PROBLEM
     return response
+
+
+def _oauth_text(detail: str) -> str:
+    """In the characters that RFC 6749 section 5.2 permits."""
+    return re.sub(r"[^\x20-\x7e]|\\", "", detail.replace('"', "'"))
 
 
 def _wants_page() -> bool:

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from flask import Flask, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from app import sessions, tokens
+from app import machines, services, sessions, tokens
 from app.errors import InvalidAccessToken, InvalidTarget, NoAccessToken, Unavailable
 from app.sessions import LoginSession
 from app.views import browser
@@ -40,9 +40,14 @@ def init_app(app: Flask, keys: Sequence[KeySource]) -> None:
         audience=issuer,
         keys=keys,
         status=_LiveSessions(),
-        scopes_of=_effective_scopes,
+        scopes_of=_held,
         realm=_realm(app),
     )
+
+
+def client_challenge() -> str:
+    """The value of `WWW-Authenticate` for a service's own credentials (RFC 7617 section 2)."""
+    return f'Basic realm="{_realm(current_app)}", charset="UTF-8"'
 
 
 def challenge(error: str | None = None, scope: str | None = None) -> str:
@@ -79,13 +84,13 @@ def token_session() -> LoginSession:
 
 def granted_scopes() -> frozenset[str]:
     """What the token of this request may do here."""
-    return _effective_scopes(bearer.token)
+    return _held(bearer.token)
 
 
-def judge_for(audience: str) -> frozenset[str]:
+def judge_for(audience: str) -> tuple[Token, frozenset[str]]:
     """Judge the token of this request as another service would, and by the database besides.
 
-    Gives what it may do there; `token_session` is the session behind it.
+    Gives it, and what it may do there.
 
     :raises NoAccessToken, InvalidAccessToken: as `bearer` would refuse.
     :raises InvalidTarget: there is no such service.
@@ -96,7 +101,9 @@ def judge_for(audience: str) -> frozenset[str]:
         raise NoAccessToken
     verifiers: _Elsewhere = current_app.extensions["foxtrot_access"]
     try:
-        return _effective_scopes(verifiers.of(audience).verify(given.token))
+        token = verifiers.of(audience).verify(given.token)
+        granted: frozenset[str] = g.machine_scopes if token.session_id is None else _held(token)
+        return token, granted
     except InvalidToken as error:
         raise InvalidAccessToken(error.reason, error.detail) from None
     except CannotKnow:
@@ -112,11 +119,11 @@ class _Elsewhere:
         self._verifiers: dict[str, Verifier] = {}
 
     def of(self, audience: str) -> Verifier:
-        if audience not in tokens.audiences():
+        if audience != self._issuer and not services.knows(audience):
             raise InvalidTarget(f"There is no service {audience[:100]!r} here.")
         found = self._verifiers.get(audience)
         if found is None:
-            found = Verifier(self._issuer, audience, keys=self._keys, status=_LiveSessions())
+            found = Verifier(self._issuer, audience, keys=self._keys, status=_LiveHolders())
             self._verifiers[audience] = found
         return found
 
@@ -136,5 +143,15 @@ class _LiveSessions:
         return None if sid is None else sessions.by_public_id(sid, token.subject)
 
 
-def _effective_scopes(token: Token) -> frozenset[str]:
+class _LiveHolders(_LiveSessions):
+    """Likewise, and of a machine's token whether the machine may still use it."""
+
+    def ended(self, token: Token) -> bool:
+        if token.session_id is not None:
+            return super().ended(token)
+        g.machine_scopes = machines.holder_scopes(token)
+        return g.machine_scopes is None
+
+
+def _held(token: Token) -> frozenset[str]:
     return tokens.effective_scopes(token, token_session().user)

@@ -21,7 +21,7 @@ from app.errors import (
     TooManyAttempts,
 )
 from app.views import browser
-from app.views.access import judge_for, public, token_session
+from app.views.access import judge_for, public
 from app.views.contract import Parameter, operation
 from app.views.messages import (
     Credentials,
@@ -167,12 +167,13 @@ def verify() -> Response:
     audience, wanted = AUDIENCE.read(), (SCOPE.read() or "").split()
     if audience is None:
         raise InvalidTarget("Name the service by ?audience=…")
-    granted = judge_for(audience)
+    token, granted = judge_for(audience)
     if missing := sorted({*wanted} - granted):
         said = f"The token does not carry all that this needs: {' '.join(missing)}."
         raise InsufficientScope(" ".join(sorted(wanted)), said)
     response = Response(status=204)
-    response.headers["X-Foxtrot-User"] = token_session().user.public_id
-    response.headers["X-Foxtrot-Session"] = token_session().public_id
+    response.headers["X-Foxtrot-User"] = token.subject
+    if token.session_id is not None:
+        response.headers["X-Foxtrot-Session"] = token.session_id
     response.headers["X-Foxtrot-Scopes"] = " ".join(sorted(granted))
     return response

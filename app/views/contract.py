@@ -1,18 +1,19 @@
 """The one thin layer between JSON and the views.
 
-`@operation(…)` states what a JSON view takes, answers and refuses. The body is
-read strictly and handed to the view as a checked model; what the view returns
-becomes the answer. `openapi` writes the statements of all views down.
+`@operation(…)` states what a JSON view takes, answers and refuses. The body, JSON or
+for OAuth a form, is read strictly and handed to the view as a checked model; what the
+view returns becomes the answer. `openapi` writes the statements of all views down.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_origin
+from urllib.parse import parse_qsl
 
 from flask import Response, make_response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,12 +24,20 @@ from app.errors import AppError, InvalidRequest, ValidationFailed
 View = Callable[..., Any]
 
 PROBLEM: Final = "application/problem+json"
+FORM: Final = "application/x-www-form-urlencoded"
+MAX_PARAMETERS: Final = 100
 
 
 class Body(BaseModel):
     """What a request may say: nothing beyond the fields named, and no type guessed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Form(BaseModel):
+    """What a form says. Parameters that are not known are ignored (RFC 6749 section 3.2)."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
 
 class Answer(BaseModel):
@@ -67,7 +76,7 @@ class Operation:
     """What a JSON view promises."""
 
     summary: str
-    body: type[Body] | None
+    body: type[Body | Form] | None
     answer: type[Answer] | None
     status: int
     refusals: tuple[type[AppError], ...]
@@ -75,11 +84,16 @@ class Operation:
     body_required: bool
     parameters: tuple[Parameter, ...]
 
+    @property
+    def is_oauth(self) -> bool:
+        """Whether it takes a form and refuses in the words of RFC 6749 section 5.2."""
+        return self.body is not None and issubclass(self.body, Form)
+
 
 def operation(
     summary: str,
     *,
-    body: type[Body] | None = None,
+    body: type[Body | Form] | None = None,
     answer: type[Answer] | None = None,
     status: int = 200,
     refusals: tuple[type[AppError], ...] = (),
@@ -112,8 +126,10 @@ def operation(
     return decorate
 
 
-def _given_body(model: type[Body], required: bool) -> Body:
+def _given_body(model: type[Body | Form], required: bool) -> Body | Form:
     """The request's body, or an empty one where none is needed and none was sent."""
+    if issubclass(model, Form):
+        return read_form(model)
     if required or request.mimetype or request.get_data():
         return read_body(model)
     return model()
@@ -129,14 +145,63 @@ def read_body(model: type[Body]) -> Body:
     """
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send JSON, with Content-Type: application/json.")
-    raw = request.get_data(cache=False)
-    if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
-        raise RequestEntityTooLarge  # a chunked body: its length shows only now, cut at the limit
-    members = _parse(raw)
+    members = _parse(_raw_body())
     try:
         return model.model_validate(members)
     except ValidationError as error:
         raise ValidationFailed(_messages(error)) from None
+
+
+def read_form(model: type[Form]) -> Form:
+    """Read the form that the request brings into a model.
+
+    A parameter without a value counts as left out, and none may be there twice but those that
+    are lists (RFC 6749 section 3.2).
+
+    :raises RequestEntityTooLarge: it is too long.
+    :raises InvalidRequest: it is no form in UTF-8, says a thing twice, or lacks something.
+    """
+    if request.mimetype != FORM:
+        raise InvalidRequest(f"Send a form, with Content-Type: {FORM}.")
+    members: dict[str, Any] = {}
+    for name, values in _form_values(_raw_body(), model.model_fields.keys()).items():
+        is_list = get_origin(model.model_fields[name].annotation) is list
+        if len(values) > 1 and not is_list:
+            raise InvalidRequest(f"The parameter {name} is there twice.")
+        if given := [value for value in values if value]:
+            members[name] = given if is_list else given[0]
+    try:
+        return model.model_validate(members)
+    except ValidationError as error:
+        said = [f"{field}: {' '.join(texts)}" for field, texts in _messages(error).items()]
+        raise InvalidRequest(f"The form is not complete or not right. {'; '.join(said)}.") from None
+
+
+def _form_values(raw: bytes, known: Collection[str]) -> dict[str, list[str]]:
+    """What a form says of the parameters that are known."""
+    try:
+        text = raw.decode("utf-8")
+        pairs = parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:
+        raise InvalidRequest(
+            f"The body is not a form in UTF-8, or has more than {MAX_PARAMETERS} parameters."
+        ) from None
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name in known:
+            values.setdefault(name, []).append(value)
+    if any("\0" in value for given in values.values() for value in given):
+        raise InvalidRequest("The body has a NUL character in a parameter.")
+    return values
+
+
+def _raw_body() -> bytes:
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
+        raise RequestEntityTooLarge  # a chunked body: its length shows only now, cut at the limit
+    return raw
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -39,8 +39,7 @@ class TokenRequest(Body):
     )
 
     def wish(self, *, for_issuer: bool = True) -> Wish:
-        """Scopes are the names between spaces, U+0020 and no others (RFC 6749 section 3.3)."""
-        scope = None if self.scope is None else [name for name in self.scope.split(" ") if name]
+        scope = None if self.scope is None else scope_names(self.scope)
         return Wish(self.audience, scope, for_issuer)
 
 
@@ -100,6 +99,11 @@ class SessionsAnswer(Answer):
 class PasswordAdvice(Answer):
     acceptable: bool
     advice: list[str]
+
+
+def scope_names(text: str) -> list[str]:
+    """The names between spaces, U+0020 and no others (RFC 6749 section 3.3)."""
+    return [name for name in text.split(" ") if name]
 
 
 def user_answer(user: User) -> UserAnswer:

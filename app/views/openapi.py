@@ -8,12 +8,12 @@ from typing import Any, Final
 from flask import Flask
 from pydantic import BaseModel
 
-from app.views.contract import PROBLEM, Operation, View
+from app.views.contract import FORM, PROBLEM, Operation, View
 
 
 def document(app: Flask, title: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of all operations of *app*."""
-    schemas: dict[str, Any] = {"Problem": _PROBLEM_SCHEMA}
+    schemas: dict[str, Any] = {"Problem": _PROBLEM_SCHEMA, "OAuthError": _OAUTH_ERROR_SCHEMA}
     paths: dict[str, Any] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions[rule.endpoint]
@@ -32,6 +32,7 @@ def document(app: Flask, title: str) -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "client": {"type": "http", "scheme": "basic"},
             },
         },
     }
@@ -67,10 +68,12 @@ def _describe(
         schema = _reference(promise.body, schemas)
         described["requestBody"] = {
             "required": promise.body_required,
-            "content": {"application/json": {"schema": schema}},
+            "content": {FORM if promise.is_oauth else "application/json": {"schema": schema}},
         }
     if _is_guarded(view):
         described["security"] = [{"bearer": []}]
+    if promise.is_oauth:
+        described["security"] = [{"client": []}, {}]  # or the credentials stand in the form
     return described
 
 
@@ -85,9 +88,16 @@ def _responses(view: View, promise: Operation, schemas: dict[str, Any]) -> dict[
     for status, codes in sorted(_refusals(view, promise).items()):
         responses[str(status)] = {
             "description": " or ".join(f"`{code}`" for code in sorted(codes)),
-            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            "content": _refusal_content(promise),
         }
     return responses
+
+
+def _refusal_content(promise: Operation) -> dict[str, Any]:
+    media_type, name = (
+        ("application/json", "OAuthError") if promise.is_oauth else (PROBLEM, "Problem")
+    )
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
 def _refusals(view: View, promise: Operation) -> dict[int, set[str]]:
@@ -97,9 +107,9 @@ def _refusals(view: View, promise: Operation) -> dict[int, set[str]]:
     if promise.parameters:
         pairs += [(400, "invalid_request")]
     if promise.body is not None:
+        pairs += [(400, "invalid_request"), (413, "content_too_large")]
+    if promise.body is not None and not promise.is_oauth:
         pairs += [
-            (400, "invalid_request"),
-            (413, "content_too_large"),
             (415, "unsupported_media_type"),
             (422, "validation_failed"),
         ]
@@ -143,4 +153,11 @@ _PROBLEM_SCHEMA: Final = {
             },
         },
     },
+}
+
+_OAUTH_ERROR_SCHEMA: Final = {
+    "type": "object",
+    "description": "RFC 6749 section 5.2.",
+    "required": ["error", "error_description"],
+    "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
 }

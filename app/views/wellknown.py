@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
-from app import schema, status_lists, tokens
+from app import schema, services, status_lists, tokens
 from app.errors import NotFound, Unavailable
 from app.views.access import public
 from app.views.contract import Answer, operation
@@ -16,6 +16,7 @@ from foxtrot.status_list import MEDIA_TYPE
 blueprint = Blueprint("wellknown", __name__)
 
 CACHEABLE = f"public, max-age={tokens.KEYS_MAX_AGE}"
+CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
 
 
 class JWKSetAnswer(Answer):
@@ -32,6 +33,12 @@ class MetadataAnswer(Answer):
     scopes_supported: list[str]
     response_types_supported: list[str]
     grant_types_supported: list[str]
+    token_endpoint: str
+    token_endpoint_auth_methods_supported: list[str]
+    introspection_endpoint: str
+    introspection_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint: str
+    revocation_endpoint_auth_methods_supported: list[str]
     service_documentation: str
 
 
@@ -57,9 +64,15 @@ def metadata() -> Response:
     issuer = tokens.issuer()
     members = {
         "issuer": issuer,
-        "scopes_supported": list(current_app.config["FOXTROT_DEFAULT_SCOPES"]),
+        "scopes_supported": sorted(services.declared_by()),
         "response_types_supported": [],
-        "grant_types_supported": [],
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint": f"{issuer}/oauth/token",
+        "token_endpoint_auth_methods_supported": CLIENT_AUTH_METHODS,
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": CLIENT_AUTH_METHODS,
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": [*CLIENT_AUTH_METHODS, "none"],
         "service_documentation": f"{issuer}/docs",
     }
     if tokens.publishes_keys():
@@ -75,7 +88,20 @@ def metadata() -> Response:
     media_type=MEDIA_TYPE,
 )
 def status_list(number: int) -> Response:
-    published = status_lists.published(number)
+    return _list_answer(status_lists.published(number))
+
+
+@blueprint.get("/status-lists/machines")
+@public
+@operation(
+    "Which machines were removed or disabled, as a signed Token Status List",
+    media_type=MEDIA_TYPE,
+)
+def status_list_of_machines() -> Response:
+    return _list_answer(status_lists.published(status_lists.MACHINES))
+
+
+def _list_answer(published: status_lists.Published) -> Response:
     response = Response(published.token)
     response.headers["Cache-Control"] = "no-cache"  # kept, but asked for anew each time
     response.set_etag(published.etag, weak=True)  # two workers sign the same list differently

@@ -7,7 +7,7 @@ import json
 import time
 import traceback
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from flask.typing import ResponseReturnValue
 from jwt.algorithms import ECAlgorithm
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from foxtrot import InvalidToken, JWKSet, signature
+from foxtrot import InvalidToken, JWKSet, KeySource, Token, signature, status_list
 from foxtrot.claims import shape_reasons, type_reasons, value_reasons
 from foxtrot.jwk import Key
 
@@ -29,11 +29,31 @@ Claims = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Lists:
+    """The status lists of a login service in this process, asked for each time anew."""
+
+    login: Flask
+    issuer: str
+    keys: KeySource
+
+    def ended(self, token: Token) -> bool:
+        return self.say_ended(token.claims)
+
+    def say_ended(self, claims: Mapping[str, Any]) -> bool:
+        place = claims["status"]["status_list"]
+        path = place["uri"].removeprefix(self.issuer)
+        text = self.login.test_client().get(path, base_url=self.issuer).text
+        found = status_list.read(text, place["uri"], self.issuer, (self.keys,), now=time.time())
+        return bool(found.statuses[place["idx"]])
+
+
+@dataclass(frozen=True)
 class Service:
-    """What a service knows: the issuer, its keys, and its own name and scope."""
+    """What a service knows: the issuer, its keys and lists, and its own name and scope."""
 
     issuer: str
     jwks: dict[str, Any]
+    login: Flask
     audience: str = "notes"
     scope: str = "notes:read"
 
@@ -48,6 +68,8 @@ class Service:
         reasons |= value_reasons(signed.claims, self.issuer, self.audience, now, 30)
         if reasons - {*but}:
             raise InvalidToken(reasons - {*but})
+        if Lists(self.login, self.issuer, JWKSet(self.jwks)).say_ended(signed.claims):
+            raise InvalidToken("revoked")
         return dict(signed.claims)
 
     @property

@@ -19,7 +19,8 @@ from tests.support import ORIGIN, get
 @pytest.fixture
 def service(app: Flask) -> careless.Service:
     """What another service knows of the login service."""
-    return careless.Service(ORIGIN, get(app.test_client(), "/.well-known/jwks.json").get_json())
+    jwks = get(app.test_client(), "/.well-known/jwks.json").get_json()
+    return careless.Service(ORIGIN, jwks, app)
 
 
 Serve = Callable[..., str]

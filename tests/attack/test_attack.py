@@ -12,8 +12,9 @@ from app import attack as attack_rules
 from app import sessions, users
 from app.client import operator
 from app.probe import Target
+from foxtrot import SharedSecret
 from foxtrot.flask import Bearer
-from tests.attack.careless import Service, serving
+from tests.attack.careless import Lists, Service, serving
 from tests.attack.careless import make_app as make_service
 from tests.attack.conftest import Attack, Serve
 from tests.conftest import MakeApp, find_user
@@ -147,17 +148,19 @@ def test_it_attacks_with_whatever_the_tokens_are_signed_with(
     app = fresh(FOXTROT_ALGORITHM=algorithm)
     jwks = get(app.test_client(), "/.well-known/jwks.json").get_json()
     jwks["keys"] = [key for key in jwks["keys"] if key["alg"] == algorithm]
-    with serving(make_service(Service(ORIGIN, jwks))) as url:
+    with serving(make_service(Service(ORIGIN, jwks, app))) as url:
         assert Attack(app.test_cli_runner()).report(f"{url}/notes", *SCOPE, "--strict")["holds"]
 
 
 def test_it_attacks_services_that_share_a_secret(make_app: MakeApp) -> None:
     """Which hold no public key that could be used as one."""
     settings = {"FOXTROT_ALGORITHM": "HS256", "FOXTROT_SHARED_SECRET": SECRET_KEY}
-    bearer, notes = Bearer(ORIGIN, "notes", secret=SECRET_KEY), Flask("notes")
+    login, notes = make_app(**settings), Flask("notes")
+    lists = Lists(login, ORIGIN, SharedSecret(SECRET_KEY))
+    bearer = Bearer(ORIGIN, "notes", secret=SECRET_KEY, status=lists)
     notes.add_url_rule("/notes", "notes", bearer.required("notes:read")(lambda: "in"))
     with serving(notes) as url:
-        attack = Attack(make_app(**settings).test_cli_runner())
+        attack = Attack(login.test_cli_runner())
         assert attack.report(f"{url}/notes", *SCOPE, "--strict")["holds"]
 
 

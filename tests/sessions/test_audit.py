@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import audit
+from app import audit, services
 from app.audit import LOG_ONLY, AuditEvent, Event
 from app.client import Client
 from app.errors import NotSignedIn
@@ -63,9 +64,21 @@ def dismiss_warning(app: Flask) -> None:
     submit(browser, "/account/warning/dismiss", event=shown[1] if shown else "")
 
 
-def disable_and_enable(app: Flask) -> None:
+def as_machine(app: Flask, path: str, secret: str | None = None, **fields: str) -> Any:
+    """A machine's form, and what it is answered."""
+    with app.app_context():
+        worker = services.by_name("worker")
+        if worker is None:
+            worker, _ = services.add("worker", SOMEWHERE, may=["notes:read"])
+        auth = worker.public_id, secret or services.renew_secret(worker, SOMEWHERE)
+    form = {"grant_type": "client_credentials", **fields}
+    answer = app.test_client().post(f"/oauth/{path}", data=form, auth=auth, base_url=ORIGIN)
+    return answer.get_json(silent=True)
+
+
+def disable_and_enable(app: Flask, kind: str = "users", name: str = ALICE) -> None:
     for command in ("disable", "enable"):
-        run(app, "users", command, ALICE)
+        run(app, kind, command, name)
 
 
 DOINGS: dict[Event, Callable[[Flask], object]] = {
@@ -90,7 +103,19 @@ DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.TOKENS_ATTACKED: lambda app: app.test_cli_runner().invoke(
         args=["tokens", "attack", "http://127.0.0.1:9/", "--audience", "notes"]
     ),
+    Event.SERVICE_ADDED: lambda app: run(app, "services", "add", "wiki"),
+    Event.SERVICE_CHANGED: lambda app: run(app, "services", "set-scopes", "notes", "notes:all"),
+    Event.SERVICE_SECRET_MADE: lambda app: run(app, "services", "secret", "notes"),
+    Event.SERVICE_DISABLED: lambda app: run(app, "services", "disable", "notes"),
+    Event.SERVICE_ENABLED: lambda app: disable_and_enable(app, "services", "notes"),
+    Event.SERVICE_REMOVED: lambda app: run(app, "services", "remove", "notes", "--yes"),
+    Event.CLIENT_SUCCEEDED: lambda app: as_machine(app, "token"),
+    Event.CLIENT_REFUSED: lambda app: as_machine(app, "token", secret="wrong"),
+    Event.TOKEN_REVOKED: lambda app: as_machine(
+        app, "revoke", token=as_machine(app, "token")["access_token"]
+    ),
 }
+OF_A_SERVICE = {event for event in Event if event.startswith(("service.", "client.", "token."))}
 
 
 @pytest.mark.parametrize(("command", "times"), [("disable", 1), ("enable", 0)])
@@ -118,7 +143,7 @@ def test_each_event_is_written_by_what_it_names(
         assert rows[-1] == line
 
 
-NOT_OF_A_USER = {Event.EVERYTHING_ENDED, Event.TOKENS_ATTACKED}
+NOT_OF_A_USER = {Event.EVERYTHING_ENDED, Event.TOKENS_ATTACKED, *OF_A_SERVICE}
 OF_A_SESSION = {
     Event.LOGIN_SUCCEEDED,
     Event.SESSION_ENDED,
@@ -136,6 +161,7 @@ def test_an_event_says_whose_it_is(app: Flask, alice: str, lines: Lines, event: 
     [line] = [line for line in lines() if line["event"] == event.value][-1:]
     assert ("user" in line) == (event not in NOT_OF_A_USER)
     assert ("session" in line) == (event in OF_A_SESSION)
+    assert ("service" in line) == (event in OF_A_SERVICE)
     assert re.fullmatch(r"u_\w{26}", line.get("user", "u_" + "0" * 26))
     assert "@" not in str(line)
 

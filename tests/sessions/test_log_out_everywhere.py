@@ -14,7 +14,7 @@ from subprocess import Popen
 
 import pytest
 
-from tests.processes import free_port, serving, stop
+from tests.processes import free_port, run, serving, stop
 from tests.sessions.network import Answer, call
 from tests.support import CHEAP_HASH, PASSWORD, bearer, claims_of
 
@@ -57,11 +57,13 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     """All four, running."""
     port = free_port()
     login = {"FOXTROT_DATA_DIR": str(tmp_path / "login"), "FOXTROT_PASSWORD_HASH": CHEAP_HASH}
-    login["FOXTROT_AUDIENCES"] = ",".join(NAMES)
     shared: dict[str, str] = {}
     if request.param == "shared secret":
         login |= {"FOXTROT_ALGORITHM": "HS256", "FOXTROT_SHARED_SECRET": SHARED_SECRET}
         shared = {"NOTES_SECRET": SHARED_SECRET}
+    for name in NAMES[1:]:
+        scopes = ["--scope", "notes:read", "--scope", "notes:write"]
+        run("services", "add", name, *scopes, settings=login)
     with ExitStack() as stack:
         process = stack.enter_context(serving(port=port, settings=login))
         house = House(f"http://localhost:{port}", process, [])

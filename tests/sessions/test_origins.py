@@ -203,8 +203,8 @@ def test_our_own_page_gets_the_issuer_by_the_same_cookie(browser: FlaskClient) -
 
 
 def test_a_front_end_without_a_service_gets_no_token(make_app: MakeApp) -> None:
-    """Where every audience is the issuer there is nothing for it; nobody is signed in."""
-    app = make_app(**settings(LOGIN, NOTES), FOXTROT_AUDIENCES=LOGIN)
+    """Where the user may call no service there is nothing for it; nobody is signed in."""
+    app = make_app(**settings(LOGIN, NOTES), FOXTROT_DEFAULT_SCOPES="photos:read")
     add_user(app, ALICE)
     answer = log_in(app.test_client(), NOTES)
     assert refusal(answer) == (400, "invalid_target")
