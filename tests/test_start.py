@@ -407,7 +407,7 @@ def test_the_secret_of_another_database_is_refused_with_file_and_key(data_dir: P
     """Somebody mixed up two backups, and learns which key does not open."""
     (data_dir / "secret").write_text("Zq3vT8mW" * 8)
     with closing(sqlite3.connect(data_dir / "foxtrot.sqlite3")) as database:
-        ((kid,),) = database.execute("SELECT kid FROM signing_keys").fetchall()
+        ((kid,), _) = database.execute("SELECT kid FROM signing_keys ORDER BY id").fetchall()
     said = refusal(try_to_start(cheap_settings(data_dir)))
     assert f"{data_dir}/secret" in said
     assert kid in said
