@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Final
+from typing import Final, NamedTuple
 
 from flask import current_app
 from sqlalchemy import Connection, bindparam, select, update
@@ -102,7 +102,7 @@ class Successor:
 
 def begin(session: LoginSession) -> str:
     """Make the first token of a session's family, inside the transaction that begins it."""
-    text = _sealed(f"{session.public_id}.1.{new_secret()}")
+    text = _sealed(f"{session.public_id}.1.{new_secret()}", _all_keys()[0])
     session.refresh_hash = digest(text)
     return text
 
@@ -180,12 +180,12 @@ def record(event: Event, attempt: Attempt, session: LoginSession | Snapshot) -> 
 def _was_given(text: str) -> bool:
     """Say whether a token was handed out, at some time."""
     unsealed, _, _ = text.rpartition(".")
-    return hmac.compare_digest(text, _sealed(unsealed))
+    return any(hmac.compare_digest(text, _sealed(unsealed, keys)) for keys in _all_keys())
 
 
 def _rotate(attempt: Attempt, number: int) -> Rotation:
     retry_hash = None if attempt.retry_key is None else _retry_hash(attempt.text, attempt.retry_key)
-    return Rotation(number, attempt.now, os.urandom(NONCE_BYTES), _key_id(), retry_hash)
+    return Rotation(number, attempt.now, os.urandom(NONCE_BYTES), _all_keys()[0].id, retry_hash)
 
 
 def _has_key(rotation: Rotation, attempt: Attempt) -> bool:
@@ -229,20 +229,21 @@ def _answer_late(attempt: Attempt, session: LoginSession, kept: Sequence[Rotatio
 
 
 def _has_its_key(rotation: Rotation) -> bool:
-    """Say whether the key that made the successor is at hand still."""
-    return rotation.key_id == _key_id()
+    """Say whether the keys that made the successor are at hand still."""
+    return any(keys.id == rotation.key_id for keys in _all_keys())
 
 
 def _successor(text: str, rotation: Rotation) -> str:
-    """Make the token that follows upon the one of this text."""
-    made = hmac.digest(_key(SUCCESSORS), rotation.nonce + text.encode(), hashlib.sha256)
+    """Make the token that follows upon the one of this text, by the keys of its first use."""
+    keys = next(keys for keys in _all_keys() if keys.id == rotation.key_id)
+    made = hmac.digest(keys.successors, rotation.nonce + text.encode(), hashlib.sha256)
     session = text.partition(".")[0]
-    return _sealed(f"{session}.{rotation.number + 1}.{_base64url(made)}")
+    return _sealed(f"{session}.{rotation.number + 1}.{_base64url(made)}", keys)
 
 
-def _sealed(unsealed: str) -> str:
+def _sealed(unsealed: str, keys: _Keys) -> str:
     """Add the seal, by which the token is known as ours once it was used."""
-    seal = hmac.digest(_key(SEALS), unsealed.encode(), hashlib.sha256)[:SEAL_BYTES]
+    seal = hmac.digest(keys.seals, unsealed.encode(), hashlib.sha256)[:SEAL_BYTES]
     return f"{unsealed}.{_base64url(seal)}"
 
 
@@ -254,11 +255,20 @@ def _retry_hash(text: str, retry_key: str) -> str:
     return digest(text + retry_key)
 
 
-def _key(purpose: str) -> bytes:
+class _Keys(NamedTuple):
+    """What one secret of the service makes tokens with."""
+
+    successors: bytes
+    seals: bytes
+
+    @property
+    def id(self) -> str:
+        """Names the keys in a row, so that a row of another secret is known as such."""
+        return digest(self.successors.hex())[:16]
+
+
+def _all_keys() -> list[_Keys]:
+    """Those of the current secret first, then of those before it."""
     secret_key: SecretKey = current_app.extensions["foxtrot_secret_key"]
-    return secret_key.derive(purpose)
-
-
-def _key_id() -> str:
-    """Names the key in a row, so that a row of another secret is known as such."""
-    return digest(_key(SUCCESSORS).hex())[:16]
+    both = (secret_key.derive_all(purpose) for purpose in (SUCCESSORS, SEALS))
+    return [_Keys(*keys) for keys in zip(*both, strict=True)]

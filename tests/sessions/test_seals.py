@@ -10,8 +10,8 @@ from app.db import db, transaction
 from app.errors import TooManyAttempts
 from app.refresh_tokens import Attempt
 from app.sessions import LoginSession
-from tests.conftest import on_both_databases
-from tests.sessions.conftest import ELSEWHERE, HOUR, Program, chain, sign_program_in
+from tests.conftest import MakeApp, on_both_databases
+from tests.sessions.conftest import ELSEWHERE, HOUR, KEY, Program, chain, sign_program_in
 from tests.support import SOMEWHERE
 
 pytestmark = on_both_databases
@@ -39,6 +39,35 @@ def test_nobody_ends_a_session_with_a_token_that_was_never_given(
     assert program.is_signed_in()
     assert other.is_signed_in()
     assert program.events() == []
+
+
+NEW_SECRET = "vQ8mZ2rT6yB1nK5cW9sX3dF7gH0jL4pA"
+
+
+@pytest.fixture
+def moved(app: Flask, make_app: MakeApp, program: Program) -> Program:
+    """The same program, after it refreshed once and the service got another secret."""
+    program.refresh(program.first.refresh, 60, key=KEY)
+    old = app.extensions["foxtrot_secret_key"]._secrets[0].decode()
+    settings = {"FOXTROT_SECRET_KEY": NEW_SECRET, "FOXTROT_SECRET_KEY_FALLBACKS": old}
+    if app.config["FOXTROT_DATABASE_URL"].startswith("postgresql"):
+        settings["FOXTROT_DATABASE_URL"] = app.config["FOXTROT_DATABASE_URL"]
+    program.app = make_app(**settings)
+    return program
+
+
+@pytest.mark.parametrize("at", [61, HOUR])
+def test_a_new_secret_of_the_service_logs_nobody_out(moved: Program, at: int) -> None:
+    """Who lost the answer gets it again from the one who has the old secret as a fallback."""
+    successor = moved.refresh(moved.first.refresh, at, key=KEY).refresh
+    third = moved.refresh(successor, at + 60).refresh
+    assert moved.refresh(successor, at + 61).refresh == third
+
+
+def test_after_a_new_secret_old_copies_are_found_out(moved: Program) -> None:
+    """Their seals are known still."""
+    assert moved.refusal(moved.first.refresh, HOUR) == "session_ended"
+    assert moved.events()[0] == "refresh.reused"
 
 
 def test_a_session_takes_no_more_room_however_often_it_goes_on(
