@@ -17,7 +17,7 @@ from typing import Final
 
 from flask import current_app
 
-from app import audit, login, sessions, tokens, users
+from app import accounts, audit, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.errors import InvalidRequest, InvalidScope
@@ -115,7 +115,7 @@ def _made_for_it(scopes: tuple[str, ...], client: Client) -> Iterator[User]:
     try:
         yield user
     finally:
-        login.delete(user, client)
+        accounts.delete(user, client)
 
 
 @contextmanager

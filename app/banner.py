@@ -10,7 +10,7 @@ import sys
 import click
 from flask import Flask
 
-from app import login, schema, users
+from app import accounts, schema, users
 from app.errors import StartRefused
 
 
@@ -62,7 +62,7 @@ def _about_the_first_administrator() -> list[str]:
     if users.any_admin():
         return []
     if sys.stdout.isatty():
-        how = [f"  {login.setup_url()}", "  (once, within 30 minutes), or run:"]
+        how = [f"  {accounts.setup_url()}", "  (once, within 30 minutes), or run:"]
     else:
         how = ["  flask setup-link", "  and open the link it prints, or run:"]
     return [

@@ -274,7 +274,7 @@ def set_scopes(user: User, scopes: Iterable[str], client: Client) -> None:
 
 
 def disable(user: User, client: Client, now: datetime | None = None) -> None:
-    """Keep a user out, until `enable`; what it ends besides is `login.disable`."""
+    """Keep a user out, until `enable`; what it ends besides is `accounts.disable`."""
     with transaction():
         if user.disabled_at is None:
             user.disabled_at = now or utcnow()

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import login, users
+from app import accounts, users
 from tests.conftest import add_user, find_user
 from tests.support import ORIGIN, PASSWORD, SOMEWHERE, access_token, claims_of, get, post_json
 
@@ -94,7 +94,7 @@ def test_a_user_who_was_disabled_is_refused_at_once(
     """Though the token is good for minutes yet."""
     token = access_token(client, alice)
     with app.app_context():
-        login.disable(find_user(app, alice), SOMEWHERE)
+        accounts.disable(find_user(app, alice), SOMEWHERE)
     assert verify(client, token).status_code == 401
 
 

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import links, login, users
+from app import accounts, links, users
 from tests.conftest import MakeApp, add_user, find_user
 from tests.pages.conftest import contents, fresh_app
 from tests.support import (
@@ -570,7 +570,7 @@ def test_pages_and_documents_name_no_foreign_host(public: Flask, named: Headers)
 
 @pytest.mark.parametrize(
     "make",
-    [login.setup_url, lambda: login.reset_url(alice_herself(), SOMEWHERE)],
+    [accounts.setup_url, lambda: accounts.reset_url(alice_herself(), SOMEWHERE)],
     ids=["setup", "reset"],
 )
 def test_links_come_from_the_settings(

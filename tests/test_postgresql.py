@@ -17,7 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import inspect
 
-from app import login
+from app import accounts
 from app.db import BUSY_SECONDS, Base, db, exclusive_connection
 from tests import postgresql
 from tests.conftest import MakeApp, find_user, on_postgresql
@@ -196,7 +196,7 @@ def test_a_person_chooses_a_new_password_by_a_reset_link(
 ) -> None:
     """An earlier link is worthless then."""
     with app.app_context():
-        earlier, link = (login.reset_url(find_user(app, alice), SOMEWHERE) for _ in range(2))
+        earlier, link = (accounts.reset_url(find_user(app, alice), SOMEWHERE) for _ in range(2))
     new, earlier_token, token = "seven quiet herons at dusk", earlier[-43:], link[-43:]
     assert submit(client, "/reset", token=earlier_token, password=new).status_code == 404
     assert submit(client, "/reset", token=token, password=new).status_code == 303

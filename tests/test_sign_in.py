@@ -16,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import links, login, sessions, users
+from app import accounts, links, sessions, users
 from app.db import db
 from app.sessions import Ending, LoginSession
 from tests.conftest import MakeApp, add_user, find_user
@@ -553,7 +553,7 @@ def test_scopes_that_were_taken_away_are_gone_at_once(app: Flask, client: FlaskC
 
 def reset_password(app: Flask, email: str) -> None:
     with app.app_context():
-        login.reset_password(
+        accounts.reset_password(
             links.make(links.RESET, find_user(app, email)), NEW_PASSWORD, SOMEWHERE
         )
 
@@ -586,13 +586,13 @@ def test_a_login_that_is_under_way_does_not_survive_a_new_password(
     """Whoever guesses on with the old password while it is changed gets nothing that lives."""
     slow = make_app(FOXTROT_PASSWORD_HASH="scrypt:65536:8:2")
     with slow.app_context():
-        login.set_password(find_user(slow, alice), PASSWORD, SOMEWHERE)
+        accounts.set_password(find_user(slow, alice), PASSWORD, SOMEWHERE)
     answers: list[TestResponse] = []
     threads = start_logins(slow, alice, answers)
     quick = make_app()
     with quick.app_context():
         user = find_user(quick, alice)
-        login.set_password(user, NEW_PASSWORD, SOMEWHERE)
+        accounts.set_password(user, NEW_PASSWORD, SOMEWHERE)
         sessions.end_all(user, Ending.PASSWORD_CHANGED, SOMEWHERE)
     finish(threads)
     assert [living(slow, answer) for answer in answers] == [False, False]

@@ -10,7 +10,7 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
-from app import login
+from app import accounts
 from app.cli import events, keys, services, sessions, settings, tokens, users
 from app.cli.terminal import command
 
@@ -35,4 +35,4 @@ def init_app(app: Flask) -> None:
 @command
 def setup_link() -> None:
     """Print a link by which the first administrator is made; once, within 30 minutes."""
-    click.echo(login.setup_url())
+    click.echo(accounts.setup_url())

@@ -7,7 +7,7 @@ import json
 import click
 from flask.cli import AppGroup
 
-from app import login, sessions
+from app import accounts, sessions
 from app.cli.terminal import command, find_user, json_option, rfc3339
 from app.client import operator
 from app.sessions import Ending, LoginSession
@@ -47,7 +47,7 @@ def end_sessions(session_ids: tuple[str, ...], email: str | None, everything: bo
         raise click.UsageError("Give session ids, or --user EMAIL, or --everything.")
     who = operator()
     if everything:
-        count = login.end_everything(who)
+        count = accounts.end_everything(who)
     elif email:
         count = sessions.end_all(find_user(email), Ending.ENDED_BY_OPERATOR, who)
     else:

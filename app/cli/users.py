@@ -9,7 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from app import addresses, login, users
+from app import accounts, addresses, users
 from app.cli.terminal import command, find_user, json_option, read_stdin, rfc3339
 from app.client import operator
 from app.users import User
@@ -66,7 +66,7 @@ def show_user(email: str, as_json: bool) -> None:
 def set_password(email: str, password_stdin: bool) -> None:
     """Give a user a new password; all their sessions end."""
     user = find_user(email)
-    login.set_password(user, _read_password(password_stdin), operator())
+    accounts.set_password(user, _read_password(password_stdin), operator())
     click.echo(f"{user.email} has a new password and is signed out everywhere.")
 
 
@@ -86,7 +86,7 @@ def set_scopes(email: str, scopes: tuple[str, ...]) -> None:
 @command
 def reset_link(email: str) -> None:
     """Print a link by which a user chooses a new password; good once, for 30 minutes."""
-    click.echo(login.reset_url(find_user(email), operator()))
+    click.echo(accounts.reset_url(find_user(email), operator()))
 
 
 @group.command("disable")
@@ -95,7 +95,7 @@ def reset_link(email: str) -> None:
 def disable_user(email: str) -> None:
     """Keep a user out, at once, until enabled again."""
     user = find_user(email)
-    login.disable(user, operator())
+    accounts.disable(user, operator())
     click.echo(f"{user.email} is disabled and signed out everywhere.")
 
 
@@ -119,7 +119,7 @@ def delete_user(email: str, yes: bool) -> None:
     address = user.email
     if not yes:
         click.confirm(f"Delete {address} for good?", abort=True)
-    login.delete(user, operator())
+    accounts.delete(user, operator())
     click.echo(f"{address} is deleted.")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app import audit, login, sessions
+from app import accounts, audit, sessions
 from app.audit import AuditEvent, Event
 from app.errors import AppError, NotSignedIn, ValidationFailed, WrongPassword
 from app.sessions import Ending, LoginSession
@@ -38,7 +38,7 @@ def show() -> Response:
 def change_password() -> Response:
     current, new = request.form.get("current_password", ""), request.form.get("new_password", "")
     try:
-        login.change_password(_session(), current, new, browser.client())
+        accounts.change_password(_session(), current, new, browser.client())
     except (WrongPassword, ValidationFailed) as refusal:
         return _page(refusal)
     except NotSignedIn:

@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Blueprint
 
-from app import login, sessions, tokens
+from app import accounts, sessions, tokens
 from app.errors import InsufficientScope, NotFound, NotSignedIn, WrongPassword
 from app.sessions import Ending
 from app.users import ACCOUNT
@@ -42,7 +42,7 @@ def me() -> UserAnswer:
     refusals=(NotSignedIn, WrongPassword),
 )
 def change_password(body: PasswordChange) -> None:
-    login.change_password(
+    accounts.change_password(
         token_session(), body.current_password, body.new_password, browser.client()
     )
 

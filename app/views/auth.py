@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Blueprint, Response, jsonify
 
-from app import login, tokens, users
+from app import accounts, login, tokens, users
 from app.errors import (
     CrossOrigin,
     EmailTaken,
@@ -67,7 +67,7 @@ SCOPE: Final = Parameter(
     refusals=(EmailTaken, RegistrationClosed),
 )
 def register(body: Credentials) -> UserAnswer:
-    return user_answer(login.register(body.email, body.password, browser.client()))
+    return user_answer(accounts.register(body.email, body.password, browser.client()))
 
 
 @blueprint.post("/password-advice")

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from app import login
+from app import accounts, login
 from app.errors import AppError, EmailTaken, InvalidCredentials, ValidationFailed
 from app.login import SignIn
 from app.views import browser
@@ -53,7 +53,7 @@ def log_in_submitted() -> Response:
 @blueprint.get("/register")
 @public
 def register() -> Response:
-    return _page("register.html", status=200 if login.registration_is_open() else 403)
+    return _page("register.html", status=200 if accounts.registration_is_open() else 403)
 
 
 @blueprint.post("/register")
@@ -61,7 +61,7 @@ def register() -> Response:
 def register_submitted() -> Response:
     email, password = _field("email"), _field("password")
     try:
-        sign_in = login.register_with_cookie(
+        sign_in = accounts.register_with_cookie(
             email, password, browser.client(), instead_of=browser.current_session()
         )
     except (ValidationFailed, EmailTaken) as refusal:
@@ -72,7 +72,7 @@ def register_submitted() -> Response:
 @blueprint.get("/setup")
 @public
 def set_up() -> Response:
-    login.check_setup(request.args.get("token", ""))
+    accounts.check_setup(request.args.get("token", ""))
     return _page("setup.html")
 
 
@@ -81,7 +81,7 @@ def set_up() -> Response:
 def set_up_submitted() -> Response:
     token, email, password = _field("token"), _field("email"), _field("password")
     try:
-        sign_in = login.set_up(
+        sign_in = accounts.set_up(
             token, email, password, browser.client(), instead_of=browser.current_session()
         )
     except (ValidationFailed, EmailTaken) as refusal:
@@ -92,7 +92,7 @@ def set_up_submitted() -> Response:
 @blueprint.get("/reset")
 @public
 def reset_password() -> Response:
-    return _page("reset.html", user=login.check_reset(request.args.get("token", "")))
+    return _page("reset.html", user=accounts.check_reset(request.args.get("token", "")))
 
 
 @blueprint.post("/reset")
@@ -100,9 +100,9 @@ def reset_password() -> Response:
 def reset_password_submitted() -> Response:
     token, password = _field("token"), _field("password")
     try:
-        login.reset_password(token, password, browser.client())
+        accounts.reset_password(token, password, browser.client())
     except ValidationFailed as refusal:
-        return _page("reset.html", refusal, user=login.check_reset(token))
+        return _page("reset.html", refusal, user=accounts.check_reset(token))
     return browser.tell_next(redirect(url_for("pages.log_in"), 303), "password")
 
 
@@ -135,7 +135,7 @@ def _page(
         "email": _field("email"),
         "next": browser.safe_next(request.values.get("next")),
         "token": request.values.get("token", ""),
-        "registration_is_open": login.registration_is_open(),
+        "registration_is_open": accounts.registration_is_open(),
         "done": browser.message(),
         "refusal": refusal,
         "errors": refusal.errors if isinstance(refusal, ValidationFailed) else {},

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import links, login, users
+from app import accounts, links, users
 from app.errors import NotFound
 from tests.conftest import find_user
 from tests.pages.conftest import (
@@ -97,7 +97,7 @@ def test_a_reset_link_is_good_for_thirty_minutes(app: Flask, alice: str) -> None
     with app.app_context():
         links.check(links.RESET, token, NOON + timedelta(minutes=29, seconds=59))
         with pytest.raises(NotFound):
-            login.reset_password(token, NEW_PASSWORD, SOMEWHERE, NOON + timedelta(minutes=30))
+            accounts.reset_password(token, NEW_PASSWORD, SOMEWHERE, NOON + timedelta(minutes=30))
         assert users.authenticate(alice, PASSWORD, SOMEWHERE)
 
 
@@ -155,5 +155,5 @@ def test_a_password_changed_otherwise_is_the_end_of_the_link(
     """Whoever found an old link cannot take the account back."""
     token = reset_secret(app, alice)
     with app.app_context():
-        login.set_password(find_user(app, alice), NEW_PASSWORD, SOMEWHERE)
+        accounts.set_password(find_user(app, alice), NEW_PASSWORD, SOMEWHERE)
     assert get(client, f"/reset?token={token}").status_code == 404

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import login, users
+from app import accounts, users
 from app.errors import NotFound
 from tests.conftest import add_user, find_user
 from tests.pages.conftest import (
@@ -42,7 +42,7 @@ def test_a_setup_link_makes_the_first_administrator(app: Flask, client: FlaskCli
 def test_the_link_of_the_command_opens_the_page(app: Flask, client: FlaskClient) -> None:
     """What is printed is what is served."""
     with app.app_context():
-        url = login.setup_url()
+        url = accounts.setup_url()
     assert url.startswith(f"{ORIGIN}/setup?token=")
     assert get(client, url.removeprefix(ORIGIN)).status_code == 200
 
@@ -94,16 +94,16 @@ def test_a_setup_link_is_good_for_thirty_minutes(app: Flask) -> None:
     """To the second."""
     token = setup_secret(app, NOON)
     with app.app_context():
-        login.check_setup(token, NOON + timedelta(minutes=29, seconds=59))
+        accounts.check_setup(token, NOON + timedelta(minutes=29, seconds=59))
         with pytest.raises(NotFound):
-            login.check_setup(token, NOON + timedelta(minutes=30))
+            accounts.check_setup(token, NOON + timedelta(minutes=30))
 
 
 def test_a_setup_link_that_is_too_old_makes_nobody(app: Flask) -> None:
     """The rule that makes the account looks at the time itself."""
     token, late = setup_secret(app, NOON), NOON + timedelta(minutes=30)
     with app.app_context(), pytest.raises(NotFound):
-        login.set_up(token, "a@example.com", PASSWORD, SOMEWHERE, late)
+        accounts.set_up(token, "a@example.com", PASSWORD, SOMEWHERE, late)
     with app.app_context():
         assert list(users.everybody()) == []
 
@@ -136,7 +136,7 @@ def test_no_setup_link_is_made_while_there_is_an_administrator(app: Flask) -> No
     """The command says so instead."""
     add_user(app, "root@example.com", "admin")
     with app.app_context(), pytest.raises(NotFound, match="There is an administrator already"):
-        login.setup_url()
+        accounts.setup_url()
 
 
 @pytest.mark.parametrize("token", ["", "x", "%00", "é", "a" * 3000])

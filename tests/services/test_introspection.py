@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import login, machines, services, sessions, users
+from app import accounts, machines, services, sessions, users
 from app.db import utcnow
 from app.sessions import Ending
 from app.users import User
@@ -90,7 +90,7 @@ def end_all(app: Flask, user: User) -> None:
 
 
 def disable(app: Flask, user: User) -> None:
-    login.disable(user, SOMEWHERE)
+    accounts.disable(user, SOMEWHERE)
 
 
 def delete(app: Flask, user: User) -> None:

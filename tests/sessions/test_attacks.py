@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from app import login, sessions, users
+from app import accounts, login, sessions, users
 from app.db import db
 from app.errors import InvalidCredentials, NotSignedIn
 from app.sessions import Ending
@@ -155,11 +155,11 @@ def test_a_user_disabled_while_registering_stays_out(app: Flask) -> None:
 
     def disable(_session: Any) -> None:
         with app.app_context():
-            login.disable(find_user(app, ALICE), SOMEWHERE)
+            accounts.disable(find_user(app, ALICE), SOMEWHERE)
 
     with app.app_context():
         event.listen(db.session, "after_commit", disable, once=True)
-        secret = login.register_with_cookie(ALICE, PASSWORD, SOMEWHERE).secret
+        secret = accounts.register_with_cookie(ALICE, PASSWORD, SOMEWHERE).secret
         users.enable(find_user(app, ALICE), SOMEWHERE)
         assert sessions.by_secret(str(secret), SOMEWHERE) is None
 
@@ -213,5 +213,5 @@ def test_a_session_that_is_ended_meanwhile_changes_no_password(app: Flask, alice
             lambda: sessions.end_all(find_user(app, alice), Ending.ENDED_BY_USER, SOMEWHERE),
         )
         with pytest.raises(NotSignedIn):
-            login.change_password(session, PASSWORD, NEW_PASSWORD, SOMEWHERE)
+            accounts.change_password(session, PASSWORD, NEW_PASSWORD, SOMEWHERE)
     assert sign_program_in(app, alice).is_signed_in()

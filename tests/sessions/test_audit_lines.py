@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, links, login, users
+from app import accounts, create_app, links, users
 from app.audit import AuditEvent
 from app.db import db, transaction
 from tests import processes
@@ -95,7 +95,7 @@ def test_each_failed_sign_in_writes_the_same_amount(
 ) -> None:
     """One row and one line of one size, so that its time tells nothing."""
     with app.app_context():
-        login.disable(find_user(app, bob), SOMEWHERE)
+        accounts.disable(find_user(app, bob), SOMEWHERE)
     before = len(lines()), len(all_events(app))
     email, password = {"unknown": ("x@y.org", PASSWORD), "wrong": (alice, WRONG)}.get(
         whose, (bob, PASSWORD)
@@ -197,7 +197,7 @@ def do_everything(app: Flask) -> list[str]:
     log_in(client, WRONG, PASSWORD)
     with app.app_context():
         link = links.make(links.RESET, find_user(app, ALICE))
-        url = login.reset_url(find_user(app, ALICE), SOMEWHERE)
+        url = accounts.reset_url(find_user(app, ALICE), SOMEWHERE)
     submit(browser, "/reset", token=url.partition("=")[2], password=NEW_PASSWORD)
     tokens = [first["refresh_token"], second["refresh_token"], first["access_token"]]
     return [PASSWORD, NEW_PASSWORD, WRONG, KEY, cookie.value, link, url.partition("=")[2], *tokens]

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from app import audit, links, login, sessions, users
+from app import accounts, audit, links, login, sessions, users
 from app.db import db, utcnow
 from app.errors import InvalidCredentials, NotFound
 from app.sessions import Ending
@@ -90,7 +90,7 @@ def test_a_sign_in_does_not_undo_a_new_password(
         actors = Actors(app, pool)
         with held(postgresql_url, "SELECT 1 FROM users"):
             change = actors.begin(
-                lambda: login.set_password(find_user(app, ALICE), NEW_PASSWORD, SOMEWHERE)
+                lambda: accounts.set_password(find_user(app, ALICE), NEW_PASSWORD, SOMEWHERE)
             )
             late = actors.begin(lambda: login.with_tokens(ALICE, PASSWORD, SOMEWHERE))
         change.result(PATIENCE)
@@ -124,7 +124,7 @@ def test_a_reset_link_and_the_end_of_its_user_do_not_block_each_other(
         secret = links.make(links.RESET, find_user(app, alice))
     with held(postgresql_url, "SELECT 1 FROM users"):
         delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
-        reset = actors.begin(lambda: login.reset_password(secret, NEW_PASSWORD, SOMEWHERE))
+        reset = actors.begin(lambda: accounts.reset_password(secret, NEW_PASSWORD, SOMEWHERE))
     delete.result(PATIENCE)
     with pytest.raises(NotFound):
         reset.result(PATIENCE)
@@ -135,10 +135,10 @@ def test_a_new_reset_link_and_the_end_of_its_user_do_not_block_each_other(
 ) -> None:
     """It makes an earlier link worthless, which the deletion wants to remove."""
     with app.app_context():
-        login.reset_url(find_user(app, alice), SOMEWHERE)
+        accounts.reset_url(find_user(app, alice), SOMEWHERE)
     with held(postgresql_url, "SELECT 1 FROM users"):
         delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
-        make = actors.begin(lambda: login.reset_url(find_user(app, alice), SOMEWHERE))
+        make = actors.begin(lambda: accounts.reset_url(find_user(app, alice), SOMEWHERE))
     delete.result(PATIENCE)
     assert isinstance(make.exception(PATIENCE), NotFound)
 
@@ -150,8 +150,8 @@ def test_a_new_reset_link_and_the_use_of_an_old_one_do_not_block_each_other(
     with app.app_context():
         secret = links.make(links.RESET, find_user(app, alice))
     with held(postgresql_url, "SELECT 1 FROM users"):
-        reset = actors.begin(lambda: login.reset_password(secret, NEW_PASSWORD, SOMEWHERE))
-        make = actors.begin(lambda: login.reset_url(find_user(app, alice), SOMEWHERE))
+        reset = actors.begin(lambda: accounts.reset_password(secret, NEW_PASSWORD, SOMEWHERE))
+        make = actors.begin(lambda: accounts.reset_url(find_user(app, alice), SOMEWHERE))
     reset.result(PATIENCE)
     assert make.result(PATIENCE)
 
@@ -190,7 +190,7 @@ def test_the_end_of_everything_and_of_a_user_do_not_block_each_other(
     sign_in(app, alice)
     with held(postgresql_url, "SELECT 1 FROM users"):
         delete = actors.begin(lambda: users.delete(find_user(app, alice), SOMEWHERE))
-        everything = actors.begin(lambda: login.end_everything(SOMEWHERE))
+        everything = actors.begin(lambda: accounts.end_everything(SOMEWHERE))
     delete.result(PATIENCE)
     everything.result(PATIENCE)
 

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app import login, sessions, users
+from app import accounts, sessions, users
 from tests.conftest import MakeApp, add_user, find_user, on_both_databases, on_postgresql
 from tests.sessions.crowd import PATIENCE, at_once, is_accepted, is_unused, refresh, sign_in
 from tests.support import (
@@ -129,9 +129,9 @@ ENDINGS: dict[str, End] = {
     "end all": partial(end_by_the_api, ""),
     "change the password": change_password,
     "set the password": partial(
-        by_the_operator, lambda user: login.set_password(user, NEW_PASSWORD, SOMEWHERE)
+        by_the_operator, lambda user: accounts.set_password(user, NEW_PASSWORD, SOMEWHERE)
     ),
-    "disable": partial(by_the_operator, lambda user: login.disable(user, SOMEWHERE)),
+    "disable": partial(by_the_operator, lambda user: accounts.disable(user, SOMEWHERE)),
     "delete": partial(by_the_operator, lambda user: users.delete(user, SOMEWHERE)),
 }
 
@@ -267,10 +267,10 @@ def operate(app: Flask, email: str, times: int) -> list[int]:
     for _ in range(times):
         with app.app_context():
             alice = find_user(app, email)
-            secret = login.reset_url(alice, SOMEWHERE)[-43:]
-            login.disable(alice, SOMEWHERE)
+            secret = accounts.reset_url(alice, SOMEWHERE)[-43:]
+            accounts.disable(alice, SOMEWHERE)
             users.enable(alice, SOMEWHERE)
-            login.set_password(alice, NEW_PASSWORD, SOMEWHERE)
+            accounts.set_password(alice, NEW_PASSWORD, SOMEWHERE)
         form = submit(app.test_client(), "/reset", token=secret, password=PASSWORD)
         statuses.append(form.status_code)
     return statuses

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import login, sessions, users
+from app import accounts, sessions, users
 from app.db import db, transaction
 from app.sessions import Ending, LoginSession
 from tests.conftest import find_user, on_both_databases
@@ -105,7 +105,7 @@ def end(app: Flask, program: Program) -> None:
 
 
 def disable(app: Flask, program: Program) -> None:
-    login.disable(find_user(app, "alice@example.com"), SOMEWHERE)
+    accounts.disable(find_user(app, "alice@example.com"), SOMEWHERE)
 
 
 def delete(app: Flask, program: Program) -> None:

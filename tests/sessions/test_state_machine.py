@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import event, select
 
-from app import login, sessions, users
+from app import accounts, login, sessions, users
 from app.audit import AuditEvent
 from app.client import Client
 from app.db import db, disconnect
@@ -420,7 +420,9 @@ class Sessions(RuleBasedStateMachine):
             self.model.end(self.others(session), "password_changed", self.now)
         with self.app.app_context():
             real = self.real_session(session)
-            found = outcome(lambda: login.change_password(real, current, new, SOMEWHERE, self.now))
+            found = outcome(
+                lambda: accounts.change_password(real, current, new, SOMEWHERE, self.now)
+            )
             assert found == expected
 
     def set_the_password(self, number: int) -> None:
@@ -430,7 +432,7 @@ class Sessions(RuleBasedStateMachine):
         self.model.note("password.changed", user, None, None)
         self.model.end(self.of(user), "password_changed", self.now)
         with self.app.app_context():
-            login.set_password(self.real_user(user), OTHER_PASSWORD, SOMEWHERE, self.now)
+            accounts.set_password(self.real_user(user), OTHER_PASSWORD, SOMEWHERE, self.now)
 
     def disable_for_a_while(self, number: int, place: Place) -> None:
         """Meanwhile nobody signs in; what had ended does not come back."""
@@ -439,7 +441,7 @@ class Sessions(RuleBasedStateMachine):
         self.model.note("user.disabled", user, None, None)
         self.model.end(self.of(user), "user_disabled", self.now)
         with self.app.app_context():
-            login.disable(self.real_user(user), SOMEWHERE, self.now)
+            accounts.disable(self.real_user(user), SOMEWHERE, self.now)
         self.sign_in(login.with_tokens, number, user.password, place)
         self.every_session_lives_or_not_as_expected()
         user.is_enabled = True
@@ -451,7 +453,7 @@ class Sessions(RuleBasedStateMachine):
         """After an old backup was brought back; it is one event, and nobody's."""
         self.model.end_everything()
         with self.app.app_context():
-            login.end_everything(SOMEWHERE, self.now)
+            accounts.end_everything(SOMEWHERE, self.now)
 
     def much_time_passes(self, number: int) -> None:
         """Weeks; or months, in which everybody comes now and then. Then all is ended."""

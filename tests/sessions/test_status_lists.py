@@ -22,7 +22,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from app import login, sessions, status_lists, tokens, users
+from app import accounts, sessions, status_lists, tokens, users
 from app.db import db, transaction, utcnow
 from app.sessions import Ending, LoginSession
 from app.status_lists import KEEP, SIZE, EndedRange, Publisher
@@ -182,9 +182,9 @@ ENDINGS: dict[str, Callable[..., object]] = {
     "by the operator, all of a user": by_rule(
         lambda user: sessions.end_all(user, Ending.ENDED_BY_OPERATOR, SOMEWHERE)
     ),
-    "by disabling the user": by_rule(lambda user: login.disable(user, SOMEWHERE)),
-    "by deleting the user": by_rule(lambda user: login.delete(user, SOMEWHERE)),
-    "with everything": by_rule(lambda user: login.end_everything(SOMEWHERE)),
+    "by disabling the user": by_rule(lambda user: accounts.disable(user, SOMEWHERE)),
+    "by deleting the user": by_rule(lambda user: accounts.delete(user, SOMEWHERE)),
+    "with everything": by_rule(lambda user: accounts.end_everything(SOMEWHERE)),
 }
 
 
@@ -206,7 +206,7 @@ def test_a_user_who_is_enabled_again_gets_new_sessions_only(
     """What ended stays ended."""
     token = access_token(client, alice)
     with app.app_context():
-        login.disable(find_user(app, alice), SOMEWHERE)
+        accounts.disable(find_user(app, alice), SOMEWHERE)
         users.enable(find_user(app, alice), SOMEWHERE)
     assert bit(token) == 1
     assert bit(access_token(client, alice)) == 0
@@ -243,7 +243,7 @@ def test_a_session_stays_in_the_list_for_as_long_as_a_token_may_live(
     """A day is the longest that the setting permits; with the leeway of a verifier."""
     token, now = access_token(client, alice), utcnow()
     with app.app_context():
-        end = login.delete if gone else login.disable
+        end = accounts.delete if gone else accounts.disable
         end(find_user(app, alice), SOMEWHERE, now)
     assert timedelta(days=1, seconds=60) <= KEEP
     assert published_at(app, now + KEEP - timedelta(seconds=1))(token) == 1
@@ -257,7 +257,7 @@ def test_what_no_token_needs_is_forgotten(app: Flask, client: FlaskClient) -> No
         for number in range(3):
             email = add_user(app, f"{number}@example.com")
             access_token(client, email)
-            login.delete(find_user(app, email), SOMEWHERE, now + KEEP * number)
+            accounts.delete(find_user(app, email), SOMEWHERE, now + KEEP * number)
         assert db.session.query(EndedRange).count() == 1
 
 
@@ -270,7 +270,7 @@ def test_a_list_is_built_once_a_second(app: Flask, client: FlaskClient, alice: s
     with app.app_context():
         now = utcnow()
         first = status_lists.published(0, now)
-        login.disable(find_user(app, alice), SOMEWHERE, now)
+        accounts.disable(find_user(app, alice), SOMEWHERE, now)
         assert status_lists.published(0, now + timedelta(seconds=0.9)) is first
         assert status_lists.published(0, now + timedelta(seconds=1)).etag != first.etag
 
@@ -280,7 +280,7 @@ def test_who_asks_while_a_list_is_built_gets_the_new_one(app: Flask, alice: str)
     with app.app_context():
         token = access_token(app.test_client(), alice)
         now, old = utcnow(), status_lists.published(0, utcnow())
-        login.disable(find_user(app, alice), SOMEWHERE, now)
+        accounts.disable(find_user(app, alice), SOMEWHERE, now)
 
     def ask(_: int) -> str:
         with app.app_context():
@@ -342,7 +342,7 @@ def test_the_place_of_a_deleted_users_session_is_given_to_nobody(
     """Not even that of the newest session."""
     hers = access_token(client, alice)
     with app.app_context():
-        login.delete(find_user(app, alice), SOMEWHERE)
+        accounts.delete(find_user(app, alice), SOMEWHERE)
     his = access_token(client, bob)
     assert place_in(his) != place_in(hers)
     assert (bit(hers), bit(his)) == (1, 0)
@@ -386,7 +386,7 @@ def test_the_numbers_skip_what_may_have_been_given(
         assert bit(token) == 0
         places.append(place_in(token))
         with app.app_context():
-            login.end_everything(SOMEWHERE)
+            accounts.end_everything(SOMEWHERE)
         assert bit(token) == 1
     assert len({uri for uri, _ in places}) == 3
     with app.app_context():
@@ -397,7 +397,7 @@ def test_the_numbers_skip_what_may_have_been_given(
 def test_the_first_session_after_all_were_lost_has_a_new_place(app: Flask, alice: str) -> None:
     """A backup of the first day has never had a session."""
     with app.app_context():
-        login.end_everything(SOMEWHERE)
+        accounts.end_everything(SOMEWHERE)
         session, _ = sessions.start(find_user(app, alice), SOMEWHERE, with_secret=False)
         assert session.id >= SIZE
 

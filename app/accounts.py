@@ -1,0 +1,222 @@
+"""Accounts: how one begins, what changes it, and whom that puts out.
+
+Registering, the first administrator, passwords and the links to choose one, disabling and
+deleting. Where a session is to begin with it, `login` begins it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask import current_app
+
+from app import audit, links, login, sessions, status_lists, tokens, users
+from app.audit import Event
+from app.client import Client
+from app.db import db, transaction, turn, utcnow
+from app.errors import (
+    InvalidCredentials,
+    NotFound,
+    NotSignedIn,
+    RegistrationClosed,
+    ValidationFailed,
+)
+from app.login import SignIn
+from app.sessions import Ending, LoginSession
+from app.users import Proof, User
+
+
+def register(email: str, password: str, client: Client, now: datetime | None = None) -> User:
+    """Make an account for whoever asks, where the operator allows it.
+
+    :raises RegistrationClosed: the operator does not.
+    :raises ValidationFailed, EmailTaken: as in `users.create`.
+    """
+    user = _prepare_registration(email, password, now)
+    users.save(user, client)
+    return user
+
+
+def register_with_cookie(
+    email: str,
+    password: str,
+    client: Client,
+    *,
+    instead_of: LoginSession | None = None,
+    now: datetime | None = None,
+) -> SignIn:
+    """Make an account as `register` does, and sign the browser in, or neither."""
+    user = _prepare_registration(email, password, now)
+    with transaction():
+        users.save(user, client)
+        return login.begin_with_cookie(user, client, instead_of, now)
+
+
+def registration_is_open() -> bool:
+    """Say whether anybody may make an account."""
+    return bool(current_app.config["FOXTROT_REGISTRATION"] == "open")
+
+
+def setup_url() -> str:
+    """Make the link by which the first administrator is made.
+
+    :raises NotFound: there is an administrator already.
+    """
+    if users.any_admin():
+        raise NotFound(
+            "There is an administrator already. Make more with: flask users create EMAIL --admin"
+        )
+    return f"{tokens.issuer()}/setup?token={links.make(links.SETUP)}"
+
+
+def reset_url(user: User, client: Client) -> str:
+    """Make the link by which a user chooses a new password."""
+    with transaction():
+        secret = links.make(links.RESET, user)
+        audit.record(Event.RESET_LINK_MADE, client, user=user.public_id)
+    return f"{tokens.issuer()}/reset?token={secret}"
+
+
+def check_setup(secret: str, now: datetime | None = None) -> None:
+    """Make sure that the first administrator may be made with this link.
+
+    :raises NotFound: the link is not good, or there is an administrator already.
+    """
+    if users.any_admin():
+        raise NotFound
+    links.check(links.SETUP, secret, now)
+
+
+def check_reset(secret: str, now: datetime | None = None) -> User:
+    """Give the user who may choose a new password with this link.
+
+    :raises NotFound: the link is not good.
+    """
+    user = db.session.get(User, links.check(links.RESET, secret, now))
+    if user is None:
+        raise NotFound  # deleted just now
+    return user
+
+
+def set_up(
+    secret: str,
+    email: str,
+    password: str,
+    client: Client,
+    now: datetime | None = None,
+    *,
+    instead_of: LoginSession | None = None,
+) -> SignIn:
+    """Make the first administrator by a setup link, and sign the browser in.
+
+    The link is used up only if all goes well.
+
+    :raises NotFound: the link is not good, or there is an administrator already.
+    :raises ValidationFailed, EmailTaken: as in `users.create`.
+    """
+    check_setup(secret, now)
+    user = users.prepare(email, password, scopes=[users.ADMIN], now=now)
+    with transaction():
+        turn("first administrator")
+        links.redeem(links.SETUP, secret, now)
+        if users.any_admin():
+            raise NotFound
+        users.save(user, client)
+        return login.begin_with_cookie(user, client, instead_of, now)
+
+
+def reset_password(secret: str, password: str, client: Client, now: datetime | None = None) -> None:
+    """Choose a new password by a reset link; every session of the user ends.
+
+    :raises NotFound: the link is not good.
+    :raises ValidationFailed: the password is not acceptable; the link stays good.
+    """
+    user = check_reset(secret, now)
+    user_id, hashed = user.id, users.new_hash(password, user.email)
+    with transaction():
+        users.lock(user_id)
+        links.redeem(links.RESET, secret, now)
+        _adopt_password(user, hashed, client, now)
+        sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
+
+
+def set_password(user: User, password: str, client: Client, now: datetime | None = None) -> None:
+    """Give a user a new password, as the operator; every session of theirs ends.
+
+    :raises ValidationFailed: it is not acceptable.
+    """
+    hashed = users.new_hash(password, user.email)
+    with transaction():
+        users.lock(user.id)
+        _adopt_password(user, hashed, client, now)
+        sessions.end_all(user, Ending.PASSWORD_CHANGED, client, now)
+
+
+def change_password(
+    session: LoginSession,
+    current: str,
+    new: str,
+    client: Client,
+    now: datetime | None = None,
+) -> None:
+    """Change the password of whoever is signed in; their other sessions end.
+
+    :raises NotSignedIn: meanwhile the session ended, or the password was changed.
+    :raises WrongPassword: the current one is not right.
+    :raises ValidationFailed: the new one is not acceptable.
+    :raises NotSignedIn: the session was ended meanwhile.
+    """
+    user = session.user
+    proof = users.check_password(user, current, client, now)
+    if new == current:
+        raise ValidationFailed({"new_password": ["Choose another one than the current password."]})
+    hashed = users.new_hash(new, user.email, field="new_password")
+    with transaction():
+        user = _hold_who_is_signed_in(proof)
+        if not session.is_live(now or utcnow()):
+            raise NotSignedIn
+        _adopt_password(user, hashed, client, now)
+        sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
+
+
+def _hold_who_is_signed_in(proof: Proof) -> User:
+    try:
+        return users.hold(proof)
+    except InvalidCredentials:
+        raise NotSignedIn from None
+
+
+def disable(user: User, client: Client, now: datetime | None = None) -> None:
+    """Keep a user out: every session of theirs ends, and none begins until they are enabled."""
+    with transaction():
+        users.disable(user, client, now)
+        sessions.end_all(user, Ending.USER_DISABLED, client, now)
+
+
+def delete(user: User, client: Client, now: datetime | None = None) -> None:
+    """Remove a user and everything that is theirs; their tokens are refused everywhere."""
+    with transaction():
+        users.lock(user.id)
+        status_lists.keep(user, now)
+        users.delete(user, client)
+
+
+def end_everything(client: Client, now: datetime | None = None) -> int:
+    """End all that an old backup brought back, and all sessions that began since it was made."""
+    with transaction():
+        users.lock_all()
+        links.void_all(now)
+        status_lists.skip_ahead(now)
+        return sessions.end_everybodys(client, now)
+
+
+def _prepare_registration(email: str, password: str, now: datetime | None) -> User:
+    if not registration_is_open():
+        raise RegistrationClosed
+    return users.prepare(email, password, now=now)
+
+
+def _adopt_password(user: User, hashed: str, client: Client, now: datetime | None) -> None:
+    """Give a user a new password; a link that was made to choose one is done with."""
+    links.void(links.RESET, user.id, now)
+    users.adopt_hash(user, hashed, client, now)
