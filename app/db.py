@@ -148,10 +148,15 @@ def transaction() -> Iterator[None]:
 def core_transaction() -> Iterator[Connection]:
     """Write past the ORM, all or nothing, where its share of the time is too much.
 
-    A transaction of its own, never inside another one.
+    Inside another transaction it is part of that one, and objects do not learn of what is written.
     """
     if db.session.registry.has():
-        db.session.rollback()  # what was read before is read anew afterwards
+        session = db.session()
+        if "connection" in session.info:
+            session.flush()
+            yield session.info["connection"]
+            return
+        session.rollback()  # what was read before is read anew afterwards
     with db.engine.connect() as connection:
         connection.execution_options(writes=True)
         with connection.begin():

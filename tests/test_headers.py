@@ -23,7 +23,7 @@ PUBLIC = "https://login.example.com"
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 CACHEABLE = {"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"}
-ASKED_FOR_AGAIN = ["/foxtrot.js", "/status-lists/0"]
+ASKED_FOR_AGAIN = ["/foxtrot.js", "/status-lists/0", "/status-lists/machines"]
 PAGES = ["/login", "/register", "/account", "/docs", "/setup?token=x", "/reset?token=x"]
 
 Answers = dict[str, TestResponse]

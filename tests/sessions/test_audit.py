@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import audit, services
+from app import audit, keys, services
 from app.audit import LOG_ONLY, AuditEvent, Event
-from app.client import Client
+from app.client import Client, operator
 from app.errors import NotSignedIn
+from app.secret_key import SecretKey
 from tests.conftest import add_user
 from tests.sessions.conftest import (
     ELSEWHERE,
@@ -64,6 +65,28 @@ def dismiss_warning(app: Flask) -> None:
     submit(browser, "/account/warning/dismiss", event=shown[1] if shown else "")
 
 
+def stand_by(app: Flask) -> str:
+    """The name of the key that will sign next."""
+    with app.app_context():
+        return keys.every_key()[-1].kid
+
+
+def rotate_keys(app: Flask) -> None:
+    """When the stand-by may sign."""
+    ring, later = app.extensions["foxtrot_keys"], datetime.now(UTC) + timedelta(hours=1)
+    with app.app_context():
+        keys.rotate(ring.policy, ring.secret_key, operator(), later)
+
+
+def rewrap_keys(app: Flask) -> None:
+    """With another secret than before."""
+    before = app.extensions["foxtrot_keys"].secret_key
+    new = SecretKey("vQ8mZ2rT6yB1nK5cW9sX3dF7gH0jL4pA", "a test")
+    new._secrets += before._secrets
+    with app.app_context():
+        keys.rewrap(new, operator())
+
+
 def as_machine(app: Flask, path: str, secret: str | None = None, **fields: str) -> Any:
     """A machine's form, and what it is answered."""
     with app.app_context():
@@ -103,6 +126,10 @@ DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.TOKENS_ATTACKED: lambda app: app.test_cli_runner().invoke(
         args=["tokens", "attack", "http://127.0.0.1:9/", "--audience", "notes"]
     ),
+    Event.KEY_ROTATED: rotate_keys,
+    Event.KEY_RETIRED: lambda app: run(app, "keys", "retire", stand_by(app)),
+    Event.KEY_REMOVED: lambda app: run(app, "keys", "remove", stand_by(app), "--now"),
+    Event.KEYS_REWRAPPED: rewrap_keys,
     Event.SERVICE_ADDED: lambda app: run(app, "services", "add", "wiki"),
     Event.SERVICE_CHANGED: lambda app: run(app, "services", "set-scopes", "notes", "notes:all"),
     Event.SERVICE_SECRET_MADE: lambda app: run(app, "services", "secret", "notes"),
@@ -143,7 +170,8 @@ def test_each_event_is_written_by_what_it_names(
         assert rows[-1] == line
 
 
-NOT_OF_A_USER = {Event.EVERYTHING_ENDED, Event.TOKENS_ATTACKED, *OF_A_SERVICE}
+OF_KEYS = {event for event in Event if event.startswith("key")}
+NOT_OF_A_USER = {Event.EVERYTHING_ENDED, Event.TOKENS_ATTACKED, *OF_A_SERVICE, *OF_KEYS}
 OF_A_SESSION = {
     Event.LOGIN_SUCCEEDED,
     Event.SESSION_ENDED,
