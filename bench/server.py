@@ -17,6 +17,9 @@ route, too; like the hand-written decorator it looks at no scope.
 The contenders take turns of a second in a shuffled order, and are divided within a round:
 by the bare route of their framework, and by the bare Flask route. The figure printed is
 the median over the rounds. Requests a second are not printed: they tell about the machine.
+They also depend on what else it does, and much, so that on a busy one the same figure is
+good to a tenth or two only. Requests for a second of the server's processor time depend on
+it less; these are printed beside them, and promise nothing.
 
 Ends with status 1 if a promise is broken.
 """
@@ -33,6 +36,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -40,7 +44,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module as peer
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from the checkout
 
@@ -90,25 +94,52 @@ end
 """
 """For wrk: the tokens in turn; at the end, requests, microseconds and failures."""
 
-Round = dict[str, float]
-"""Requests a second, by contender."""
+
+class Server(NamedTuple):
+    """Where it listens, and the process that answers."""
+
+    port: int
+    pid: int
+
+
+class Rate(NamedTuple):
+    """Requests a second: by the clock on the wall, and of the server's processor time."""
+
+    wall: float
+    processor: float
+
+
+Round = dict[str, Rate]
+"""What each contender did in its turn."""
 
 
 # The servers.
 
 
 @contextmanager
-def gunicorn(application: Application) -> Iterator[int]:
-    """Serve a WSGI application; give the port."""
+def gunicorn(application: Application) -> Iterator[Server]:
+    """Serve a WSGI application."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
         process = FORK.Process(target=serve, args=(application, listening.fileno()))
         process.start()
     try:
-        yield port
+        assert process.pid is not None
+        yield Server(port, worker_of(process.pid))
     finally:
         process.terminate()
         process.join(SECONDS)
+
+
+def worker_of(pid: int) -> int:
+    """Wait for the one worker of a Gunicorn to be there; give its process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.05)
+    raise RuntimeError("Gunicorn has no worker.")
 
 
 def serve(application: Application, listening: int) -> None:
@@ -133,8 +164,8 @@ def serve(application: Application, listening: int) -> None:
 
 
 @contextmanager
-def fastify(folder: Path, issuer: Issuer, cache: str) -> Iterator[int]:
-    """Serve the route with Node.js; give the port."""
+def fastify(folder: Path, issuer: Issuer, cache: str) -> Iterator[Server]:
+    """Serve the route with Node.js."""
     settings = {
         "CACHE": cache,
         "ALGORITHM": issuer.algorithm,
@@ -149,7 +180,7 @@ def fastify(folder: Path, issuer: Issuer, cache: str) -> Iterator[int]:
     )
     assert process.stdout is not None
     try:
-        yield int(process.stdout.readline())
+        yield Server(int(process.stdout.readline()), process.pid)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -170,19 +201,19 @@ def installed_fastify(folder: Path) -> bool:
 
 
 @contextmanager
-def servers(issuer: Issuer, folder: Path | None) -> Iterator[dict[str, int]]:
-    """Serve every contender; give their ports. Without a *folder*, none in Node.js."""
+def servers(issuer: Issuer, folder: Path | None) -> Iterator[dict[str, Server]]:
+    """Serve every contender. Without a *folder*, none in Node.js."""
     with ExitStack() as opened:
-        ports = {
+        found = {
             name: opened.enter_context(gunicorn(application))
             for name, application in contenders(issuer, IN_FLASK).items()
         }
         for name, cache in IN_FASTIFY.items() if folder else ():
             assert folder is not None
-            ports[name] = opened.enter_context(fastify(folder, issuer, cache))
-        for name, port in ports.items():
-            require_guard(name, port, issuer)
-        yield ports
+            found[name] = opened.enter_context(fastify(folder, issuer, cache))
+        for name, server in found.items():
+            require_guard(name, server.port, issuer)
+        yield found
 
 
 def status_of(port: int, token: str) -> int:
@@ -212,35 +243,49 @@ def require_guard(name: str, port: int, issuer: Issuer) -> None:
 # The measuring.
 
 
-def requests_a_second(port: int, script: Path) -> float:
+def processor_seconds(pid: int) -> float:
+    """The processor time of another process, whose clock is named so (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def one_turn(server: Server, script: Path) -> Rate:
     """Let wrk ask for a second; every answer must be a good one."""
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{server.port}"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d1s", "-s", str(script), address]
+    start = processor_seconds(server.pid)
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    spent = processor_seconds(server.pid) - start
     requests, microseconds, failed = json.loads(answer.stdout.splitlines()[-1])
     if failed or not requests:
         raise RuntimeError(f"Of {requests} requests, {failed} failed:\n{answer.stdout}")
-    return float(requests / microseconds * 1e6)
+    return Rate(requests / microseconds * 1e6, requests / spent)
 
 
-def one_round(ports: dict[str, int], script: Path) -> Round:
+def one_round(found: dict[str, Server], script: Path) -> Round:
     """Let each contender have its turn."""
-    names = random.sample(list(ports), len(ports))
-    measured = {name: requests_a_second(ports[name], script) for name in names}
-    return {name: measured[name] for name in ports}
+    names = random.sample(list(found), len(found))
+    measured = {name: one_turn(found[name], script) for name in names}
+    return {name: measured[name] for name in found}
 
 
-def ratio(rounds: Sequence[Round], name: str, base: str) -> float:
-    """The median over the rounds."""
-    return median(each[name] / each[base] for each in rounds)
+def ratio(rounds: Sequence[Round], name: str, base: str) -> Rate:
+    """The medians over the rounds."""
+    walls = [each[name].wall / each[base].wall for each in rounds]
+    return Rate(
+        median(walls), median(each[name].processor / each[base].processor for each in rounds)
+    )
 
 
 def show(title: str, rounds: Sequence[Round]) -> None:
     """Print one table."""
-    print(f"\n{title:38}{'x bare':>9}{'x bare Flask':>15}")
+    print(f"\n{title:38}{'x bare':>8}{'of CPU':>8}{'x bare Flask':>14}{'of CPU':>8}")
     for name in rounds[0]:
         base = BARE_FASTIFY if name in IN_FASTIFY else BARE
-        print(f"  {name:36}{ratio(rounds, name, base):9.2f}{ratio(rounds, name, BARE):15.2f}")
+        own, flask = ratio(rounds, name, base), ratio(rounds, name, BARE)
+        print(
+            f"  {name:36}{own.wall:8.2f}{own.processor:8.2f}"
+            f"{flask.wall:14.2f}{flask.processor:8.2f}"
+        )
 
 
 def kept(promise: str, value: float) -> bool:
@@ -252,15 +297,14 @@ def kept(promise: str, value: float) -> bool:
 
 def compare(algorithm: str, number: int, folder: Path, *, with_fastify: bool) -> bool:
     """Measure all contenders with one algorithm; say whether the promise is kept."""
-    with running(algorithm) as issuer, servers(issuer, folder if with_fastify else None) as ports:
+    with running(algorithm) as issuer, servers(issuer, folder if with_fastify else None) as found:
         script = folder / f"{algorithm}.lua"
         script.write_text(SCRIPT % ", ".join(f'"{issuer.sign(each)}"' for each in range(TURN)))
-        one_round(ports, script)
-        measured = [one_round(ports, script) for _ in range(number)]
+        one_round(found, script)
+        measured = [one_round(found, script) for _ in range(number)]
     show(f"{algorithm}, a token seen before", measured)
-    return kept(
-        f"{algorithm}, requests a second, by those of a bare route", ratio(measured, OURS, BARE)
-    )
+    rate = ratio(measured, OURS, BARE).wall
+    return kept(f"{algorithm}, requests a second, by those of a bare route", rate)
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
