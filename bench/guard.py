@@ -8,6 +8,12 @@ tokens seen before (a few, over and over) and a new token each call. Every call
 has a fresh environ with a fresh copy of the header, as from a real server, so
 that no string's hash is cached; building it is not timed.
 
+Our guard has its default settings, as in a service. It finds the ES256 keys by the
+issuer's URL, and asks of each token whether its session has ended, in a status list of
+2^20 sessions that it fetches from a real server in another process (`bench/issuer.py`)
+and fetches again every nine seconds. The others ask nothing of the kind. One line is
+our guard with `status=None`, which does not ask either.
+
 Ratios are what counts, because microseconds tell about the machine, and about
 what else it does at the moment. The contenders therefore take turns of a few
 calls in a shuffled order, and times are divided within a turn: by the bare
@@ -20,6 +26,12 @@ process has the processor; nothing here waits, so it misses nothing.
 
 SimpleJWT guards views of the Django REST Framework, so it is compared with a
 bare view of that framework, which is slower than a bare Flask route.
+
+Then, an issuer that runs is compared with one that was stopped for so long that its list
+is stale, when every call finds that out anew, and lets the token through
+(`on_stale="allow"`, the default). Each call is timed alone, by the wall clock, so that
+one that waits for a fetch or a lock would be seen; the figures are the median and the
+99th percentile of a run's calls, and again the median over the runs.
 
 Last, a flood of distinct valid tokens is verified: memory may not grow with it,
 and the tokens of users who are active all the while are neither checked again
@@ -34,7 +46,6 @@ import argparse
 import gc
 import io
 import random
-import secrets
 import sys
 import time
 import tracemalloc
@@ -43,27 +54,18 @@ from functools import cache, partial, wraps
 from importlib import import_module as peer
 from itertools import chain, count
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, quantiles
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask, abort, g, request
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from the checkout
 
+from bench.issuer import AUDIENCE, ENDED, PEM, PUBLIC_KEY, SCOPE, SECRET, TTL, Issuer, running
 from foxtrot import Verifier
 from foxtrot.flask import Bearer
-
-ISSUER = "https://login.example.com"
-AUDIENCE = "notes"
-SCOPE = "notes:read"
-SECRET = secrets.token_bytes(32)
-PRIVATE_KEY = generate_private_key(SECP256R1())
-PUBLIC_KEY = PRIVATE_KEY.public_key()
-PEM = PUBLIC_KEY.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 TURN = 20
 """Calls that are timed in one go, before the next contender has its turn."""
@@ -71,13 +73,18 @@ TURN = 20
 REGULARS = 50
 """Active users whose tokens are used now and then during the flood."""
 
+STALE_AFTER = TTL + 2
+"""Seconds after which the list of an issuer that was stopped is stale."""
+
 MAX_SEEN = 1.15  # times a bare route, for a token seen before
 MAX_NEW = 1.05  # times the hand-written decorator, for a new token
+MAX_STOPPED = 1.15  # times the 99th percentile with an issuer that runs
 MAX_GROWTH = 1.1  # times the memory after the first part of a flood
 MAX_SLOWER = 1.25  # times the time for an active user's token without a flood
 
 BARE = "bare Flask route"
 OURS = "foxtrot.flask.Bearer"
+OURS_WITHOUT = "foxtrot.flask.Bearer, status=None"
 BY_HAND = "PyJWT by hand, key loaded once"
 BY_HAND_PEM = "PyJWT by hand, PEM each call"
 BARE_DRF = "bare DRF view"
@@ -99,40 +106,14 @@ class Application(Protocol):
 # The tokens.
 
 
-def sign(algorithm: str, number: int) -> str:
-    """Sign a token as the login service would, distinct for each number."""
-    key = SECRET if algorithm == "HS256" else PRIVATE_KEY
-    headers = {"typ": "at+jwt", "kid": "k1"}
-    return jwt.encode(claims(f"{number:022d}"), key, algorithm, headers)
-
-
-def claims(token_id: str) -> dict[str, Any]:
-    """Give the claims that the login service writes."""
-    now = int(time.time())
-    return {
-        "iss": ISSUER,
-        "sub": "u_2f7dkq0e4n8s",
-        "uid": "u_2f7dkq0e4n8s",
-        "aud": [AUDIENCE],
-        "iat": now,
-        "nbf": now,
-        "exp": now + 3600,
-        "jti": token_id,
-        "sid": "4cEo1uA0wLq2Zt6RkXyPbg",
-        "scope": "notes:read notes:write",
-        "client_id": "foxtrot",
-        "auth_time": now,
-    }
-
-
-def seen_tokens(algorithm: str, calls: int) -> list[str]:
+def seen_tokens(issuer: Issuer, calls: int) -> list[str]:
     """Give *calls* tokens, the same few in every turn."""
-    return [*map(partial(sign, algorithm), range(TURN))] * (calls // TURN)
+    return [*map(issuer.sign, range(TURN))] * (calls // TURN)
 
 
-def new_tokens(algorithm: str, calls: int, start: Iterator[int]) -> list[str]:
+def new_tokens(issuer: Issuer, calls: int, start: Iterator[int]) -> list[str]:
     """Give *calls* tokens that no guard has seen."""
-    return [sign(algorithm, next(start)) for _ in range(calls)]
+    return [issuer.sign(next(start)) for _ in range(calls)]
 
 
 # The contenders in Flask.
@@ -140,7 +121,7 @@ def new_tokens(algorithm: str, calls: int, start: Iterator[int]) -> list[str]:
 
 def flask_app(guard: Guard | None = None) -> Flask:
     """Make an app with the one route, behind *guard*."""
-    app = Flask("bench", static_folder=None)
+    app = Flask(__name__, static_folder=None)
 
     def notes() -> str:
         return "ok"
@@ -149,21 +130,23 @@ def flask_app(guard: Guard | None = None) -> Flask:
     return app
 
 
-def ours(algorithm: str) -> Application:
+def ours(issuer: Issuer, **settings: Any) -> Application:
     """Guard the route with this package, as its README shows."""
-    key: dict[str, Any] = {"secret": SECRET} if algorithm == "HS256" else {"public_key": PEM}
-    bearer = Bearer(ISSUER, AUDIENCE, **key)
+    if issuer.algorithm == "HS256":
+        settings["secret"] = SECRET
+    bearer = Bearer(issuer.url, AUDIENCE, **settings)
     app = flask_app(bearer.required(SCOPE))
     bearer.init_app(app)
     bearer.guard(app)
     return app
 
 
-def by_hand(algorithm: str, public_key: Any = PUBLIC_KEY) -> Application:
+def by_hand(issuer: Issuer, public_key: Any = PUBLIC_KEY) -> Application:
     """Guard the route with the decorator that one writes around PyJWT.
 
     It does not look at scopes, types or required claims, and so does less.
     """
+    algorithm = issuer.algorithm
     key = SECRET if algorithm == "HS256" else public_key
 
     def guard(view: View) -> View:
@@ -174,7 +157,7 @@ def by_hand(algorithm: str, public_key: Any = PUBLIC_KEY) -> Application:
                 abort(401)
             try:
                 g.claims = jwt.decode(
-                    token, key, algorithms=[algorithm], audience=AUDIENCE, issuer=ISSUER
+                    token, key, algorithms=[algorithm], audience=AUDIENCE, issuer=issuer.url
                 )
             except jwt.InvalidTokenError:
                 abort(401)
@@ -185,31 +168,31 @@ def by_hand(algorithm: str, public_key: Any = PUBLIC_KEY) -> Application:
     return flask_app(guard)
 
 
-def flask_jwt_extended(algorithm: str) -> Application:
+def flask_jwt_extended(issuer: Issuer) -> Application:
     """Guard the route with flask-jwt-extended; it does not look at scopes."""
     extension = peer("flask_jwt_extended")
     app = flask_app(extension.jwt_required())
     app.config.update(
-        JWT_ALGORITHM=algorithm,
+        JWT_ALGORITHM=issuer.algorithm,
         JWT_SECRET_KEY=SECRET,
         JWT_PUBLIC_KEY=PUBLIC_KEY,
         JWT_DECODE_AUDIENCE=AUDIENCE,
-        JWT_DECODE_ISSUER=ISSUER,
+        JWT_DECODE_ISSUER=issuer.url,
         JWT_TOKEN_LOCATION=["headers"],
     )
     extension.JWTManager(app)
     return app
 
 
-def authlib(algorithm: str) -> Application:
+def authlib(issuer: Issuer) -> Application:
     """Guard the route with Authlib's validator of RFC 9068 access tokens."""
     protector = peer("authlib.integrations.flask_oauth2").ResourceProtector()
     base = peer("authlib.oauth2.rfc9068").JWTBearerTokenValidator
     jwk = peer("joserfc.jwk")
-    hashed = algorithm == "HS256"
+    hashed = issuer.algorithm == "HS256"
     key = jwk.OctKey.import_key(SECRET) if hashed else jwk.ECKey.import_key(PEM)
     validator = type("Validator", (base,), {"get_jwks": lambda _self: key})
-    protector.register_token_validator(validator(ISSUER, AUDIENCE))
+    protector.register_token_validator(validator(issuer.url, AUDIENCE))
     return flask_app(protector(SCOPE))
 
 
@@ -253,31 +236,32 @@ def drf_app(path: str, **policies: Any) -> Application:
     return application
 
 
-def bare_drf(algorithm: str) -> Application:
+def bare_drf(issuer: Issuer) -> Application:
     """Make a view that lets everybody in without a look."""
-    return drf_app(f"bare-{algorithm}", authentication_classes=[], permission_classes=[])
+    return drf_app(f"bare-{issuer.algorithm}", authentication_classes=[], permission_classes=[])
 
 
-def simple_jwt(algorithm: str) -> Application:
+def simple_jwt(issuer: Issuer) -> Application:
     """Guard a view with SimpleJWT, without its look into the database."""
     django()
     backend = peer("rest_framework_simplejwt.backends").TokenBackend(
-        algorithm, SECRET, PEM.decode(), audience=AUDIENCE, issuer=ISSUER
+        issuer.algorithm, SECRET, PEM.decode(), audience=AUDIENCE, issuer=issuer.url
     )
     access = peer("rest_framework_simplejwt.tokens").AccessToken
     token = type("Access", (access,), {"_token_backend": backend})
     stateless = peer("rest_framework_simplejwt.authentication").JWTStatelessUserAuthentication
     members = {"get_validated_token": lambda _self, raw: token(raw)}
     return drf_app(
-        f"guarded-{algorithm}",
+        f"guarded-{issuer.algorithm}",
         authentication_classes=[type("Authentication", (stateless,), members)],
         permission_classes=[peer("rest_framework.permissions").IsAuthenticated],
     )
 
 
-CONTENDERS: dict[str, Callable[[str], Application]] = {
-    BARE: lambda _algorithm: flask_app(),
+CONTENDERS: dict[str, Callable[[Issuer], Application]] = {
+    BARE: lambda _issuer: flask_app(),
     OURS: ours,
+    OURS_WITHOUT: partial(ours, status=None),
     BY_HAND: by_hand,
     BY_HAND_PEM: partial(by_hand, public_key=PEM),
     "flask-jwt-extended": flask_jwt_extended,
@@ -287,14 +271,14 @@ CONTENDERS: dict[str, Callable[[str], Application]] = {
 }
 
 
-def contenders(algorithm: str) -> dict[str, Application]:
+def contenders(issuer: Issuer, names: Sequence[str] = tuple(CONTENDERS)) -> dict[str, Application]:
     """Build every contender that is installed and that the algorithm makes sense for."""
     built = {}
-    for name, build in CONTENDERS.items():
-        if name == BY_HAND_PEM and algorithm == "HS256":
+    for name in names:
+        if name == BY_HAND_PEM and issuer.algorithm == "HS256":
             continue
         try:
-            built[name] = build(algorithm)
+            built[name] = CONTENDERS[name](issuer)
         except ModuleNotFoundError:
             print(f"{name}: not installed: pip install -r bench/requirements.txt")
     return built
@@ -359,12 +343,15 @@ def timed_turn(application: Application, tokens: Sequence[str]) -> float:
     return spent
 
 
-def require_guard(name: str, application: Application, token: str) -> None:
-    """Make sure that what is measured does look at signatures."""
-    head, _, signature = token.rpartition(".")
+def require_guard(name: str, application: Application, issuer: Issuer) -> None:
+    """Make sure that what is measured looks at signatures, and ours at the status list."""
+    head, _, signature = issuer.sign(0).rpartition(".")
     forged = f"{head}.{signature[::-1]}"
     if name not in (BARE, BARE_DRF) and call(application, [environ_of(forged)]) == {"200 OK"}:
         raise RuntimeError(f"{name} lets a forged token in.")
+    ended = issuer.sign(0, place=ENDED[0])
+    if name == OURS and call(application, [environ_of(ended)]) == {"200 OK"}:
+        raise RuntimeError(f"{name} lets a token in whose session has ended.")
 
 
 def timed_run(applications: dict[str, Application], tokens: Sequence[str]) -> Run:
@@ -436,16 +423,17 @@ def kept(promise: str, value: float, limit: float) -> bool:
     return good
 
 
-def compare(algorithm: str, runs: int, calls: int) -> list[bool]:
+def compare(issuer: Issuer, runs: int, calls: int) -> list[bool]:
     """Measure all contenders with one algorithm; say which promises are kept."""
-    applications = contenders(algorithm)
+    algorithm = issuer.algorithm
+    applications = contenders(issuer)
     numbers = count(TURN)
-    old = seen_tokens(algorithm, calls)
+    old = seen_tokens(issuer, calls)
     for name, application in applications.items():
-        require_guard(name, application, old[0])
+        require_guard(name, application, issuer)
     gc.freeze()
     seen = timed_runs(applications, runs, lambda: old)
-    new = timed_runs(applications, runs, lambda: new_tokens(algorithm, calls, numbers))
+    new = timed_runs(applications, runs, lambda: new_tokens(issuer, calls, numbers))
     show(f"{algorithm}, a token seen before", [row(seen, name) for name in applications])
     show(f"{algorithm}, a new token each call", [row(new, name) for name in applications])
     return [
@@ -458,12 +446,80 @@ def compare(algorithm: str, runs: int, calls: int) -> list[bool]:
     ]
 
 
+# The issuer that was stopped.
+
+
+class Side(NamedTuple):
+    """Our guard, and a few tokens for it that it has seen."""
+
+    application: Application
+    tokens: list[str]
+
+
+def careful(issuer: Issuer) -> Application:
+    """Guard the route so that it is closed while the status list is stale."""
+    return ours(issuer, on_stale="deny")
+
+
+def seconds_of_calls(side: Side) -> list[float]:
+    """Call once for each token; give the seconds of each call by the wall clock."""
+    spent = []
+    for environ in map(environ_of, side.tokens):
+        start = time.perf_counter()
+        statuses = call(side.application, [environ])
+        spent.append(time.perf_counter() - start)
+        if statuses != {"200 OK"}:
+            raise RuntimeError(f"A call was answered {statuses}.")
+    return spent
+
+
+def centiles(sides: Sequence[Side], turns: int) -> list[tuple[float, float]]:
+    """Let the sides take turns; give the median and the 99th percentile of each one's calls."""
+    spent: list[list[float]] = [[] for _ in sides]
+    order = list(range(len(sides)))
+    gc.collect()
+    for _ in range(turns):
+        random.shuffle(order)
+        for index in order:
+            spent[index] += seconds_of_calls(sides[index])
+    return [(median(calls), quantiles(calls, n=100)[98]) for calls in spent]
+
+
+def stopped(up: Issuer, runs: int, calls: int) -> list[bool]:
+    """Compare an issuer that runs with one that was stopped; say which promises are kept."""
+    with running(up.algorithm) as down:
+        sides = [Side(ours(issuer), seen_tokens(issuer, TURN)) for issuer in (up, down)]
+        closed = Side(careful(down), sides[1].tokens)
+        for side in (*sides, closed):
+            seconds_of_calls(side)
+    print(f"\nThe issuer was stopped; its list is stale in {STALE_AFTER} seconds")
+    time.sleep(STALE_AFTER)
+    if call(closed.application, [environ_of(closed.tokens[0])]) == {"200 OK"}:
+        raise RuntimeError("The list of the issuer that was stopped is not stale.")
+    centiles(sides, calls // TURN)
+    measured = [centiles(sides, calls // TURN) for _ in range(runs)]
+    return show_stopped(up.algorithm, measured)
+
+
+def show_stopped(algorithm: str, runs: Sequence[Sequence[tuple[float, float]]]) -> list[bool]:
+    """Print the table of it; say which promises are kept."""
+    print(f"\n{algorithm + ', a token seen before':38}{'p50 µs':>8}{'p99 µs':>9}")
+    for side, name in enumerate(("issuer up", "issuer stopped, list stale")):
+        middle, high = (median(run[side][part] for run in runs) * 1e6 for part in (0, 1))
+        print(f"  {name:36}{middle:8.1f}{high:9.1f}")
+    middle, high = (median(run[1][part] / run[0][part] for run in runs) for part in (0, 1))
+    return [
+        kept("issuer stopped, p50 by that with the issuer up", middle, MAX_STOPPED),
+        kept("issuer stopped, p99 by that with the issuer up", high, MAX_STOPPED),
+    ]
+
+
 # The flood.
 
 
-def verifier_of(regulars: Sequence[str]) -> Verifier:
+def verifier_of(issuer: Issuer, regulars: Sequence[str]) -> Verifier:
     """Make a verifier that has seen those users' tokens."""
-    verifier = Verifier(ISSUER, AUDIENCE, secret=SECRET)
+    verifier = Verifier(issuer.url, AUDIENCE, secret=SECRET)
     for token in regulars:
         verifier.verify(token)
     return verifier
@@ -478,11 +534,11 @@ def timed_round(verifier: Verifier, tokens: Sequence[str]) -> float:
     return time.process_time() - start
 
 
-def pour(verifier: Verifier, regulars: Sequence[str], numbers: range) -> int:
+def pour(verifier: Verifier, issuer: Issuer, regulars: Sequence[str], numbers: range) -> int:
     """Verify a distinct token for each number and now and then a regular one; peak bytes."""
     tracemalloc.reset_peak()
     for number in numbers:
-        verifier.verify(sign("HS256", number))
+        verifier.verify(issuer.sign(number))
         if number % 10 == 0:
             verifier.verify(regulars[number // 10 % len(regulars)])
     return tracemalloc.get_traced_memory()[1]
@@ -494,23 +550,23 @@ def slowdown(flooded: Verifier, fresh: Verifier, regulars: Sequence[str]) -> flo
     return median(timed_round(flooded, regulars) / timed_round(fresh, regulars) for _ in rounds)
 
 
-def growth(verifier: Verifier, regulars: Sequence[str], tokens: int) -> float:
+def growth(verifier: Verifier, issuer: Issuer, regulars: Sequence[str], tokens: int) -> float:
     """Flood the verifier; give how many times the first fifth's memory the rest needs."""
     tracemalloc.start()
-    first = pour(verifier, regulars, range(REGULARS, tokens // 5))
-    rest = pour(verifier, regulars, range(tokens // 5, tokens))
+    first = pour(verifier, issuer, regulars, range(REGULARS, tokens // 5))
+    rest = pour(verifier, issuer, regulars, range(tokens // 5, tokens))
     tracemalloc.stop()
     print(f"\nA flood of {tokens:,} distinct valid tokens (HS256) through one Verifier")
     print(f"  peak memory: {first / 1e6:.2f} MB in the first fifth, {rest / 1e6:.2f} MB after it")
     return rest / first
 
 
-def flood(tokens: int) -> list[bool]:
+def flood(issuer: Issuer, tokens: int) -> list[bool]:
     """Verify that many distinct valid tokens; say which promises are kept."""
-    regulars = [sign("HS256", number) for number in range(REGULARS)]
-    fresh, flooded = verifier_of(regulars), verifier_of(regulars)
+    regulars = [issuer.sign(number) for number in range(REGULARS)]
+    fresh, flooded = verifier_of(issuer, regulars), verifier_of(issuer, regulars)
     remembered = [flooded.verify(text) for text in regulars]
-    grown = growth(flooded, regulars, tokens)
+    grown = growth(flooded, issuer, regulars, tokens)
     again = sum(flooded.verify(text) is not remembered[i] for i, text in enumerate(regulars))
     slower = slowdown(flooded, fresh, regulars)
     return [
@@ -536,9 +592,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.disable()
     results = []
     for algorithm in ("ES256", "HS256"):
-        results += compare(algorithm, chosen.runs, calls)
+        with running(algorithm) as issuer:
+            results += compare(issuer, chosen.runs, calls)
+    with running("ES256") as issuer:
+        results += stopped(issuer, chosen.runs, calls)
     gc.enable()
-    results += flood(chosen.flood)
+    with running("HS256") as issuer:
+        results += flood(issuer, chosen.flood)
     return 0 if all(results) else 1
 
 
