@@ -8,6 +8,7 @@ only the first.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,6 +42,10 @@ class Token:
     claims: Mapping[str, Any]
     not_before: float
     not_after: float
+    status_list: str | None
+    """The address of the list that has the token's status; "" if the claim is malformed."""
+    status_index: int
+    """Its place in the list."""
 
     @classmethod
     def of(cls, claims: Mapping[str, Any], algorithm: str, leeway: float) -> Token:
@@ -49,6 +54,7 @@ class Token:
         `not_before` and `not_after` are the times with the *leeway*, in seconds.
         """
         audience = claims["aud"]
+        status_list, status_index = _status_place(claims)
         return cls(
             subject=claims["sub"],
             issuer=claims["iss"],
@@ -61,10 +67,29 @@ class Token:
             claims=claims,
             not_before=max(claims["iat"], claims.get("nbf", 0)) - leeway,
             not_after=claims["exp"] + leeway,
+            status_list=status_list,
+            status_index=status_index,
         )
 
     def __repr__(self) -> str:
         return f"<Token sub={self.subject!r} aud={self.audience!r} scopes={sorted(self.scopes)}>"
+
+
+def _status_place(claims: Mapping[str, Any]) -> tuple[str | None, int]:
+    """Read the claim `status` (draft-ietf-oauth-status-list section 6.2).
+
+    All tokens of a list share its address: comparing it is comparing one object with itself.
+    """
+    if "status" not in claims:
+        return None, 0
+    try:
+        place = claims["status"]["status_list"]
+        uri, index = place["uri"], place["idx"]
+    except (KeyError, TypeError, IndexError):
+        return "", 0
+    if type(uri) is not str or type(index) is not int or index < 0:
+        return "", 0
+    return sys.intern(uri), index
 
 
 def type_reasons(header: Mapping[str, Any]) -> set[str]:

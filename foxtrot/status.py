@@ -13,7 +13,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from foxtrot import fetch, status_list
 from foxtrot.background import Background
@@ -93,9 +93,9 @@ class StatusLists(Background):
             this issuer.
         :raises StaleStatus: the list cannot be had now.
         """
-        if "status" not in token.claims:
+        uri, index = token.status_list, token.status_index
+        if uri is None:
             return False
-        uri, index = _place(token)
         now = self._uptime()
         needed_until = now + token.expires_at - token.issued_at
         held = self._lists.get(uri) or self._meet(uri, needed_until)
@@ -113,6 +113,8 @@ class StatusLists(Background):
 
     def _meet(self, uri: str, needed_until: float) -> _Held:
         """Begin to keep a list, if it is one of this issuer's."""
+        if not uri:
+            raise InvalidToken("bad_claim", "The claim status of the token is malformed.")
         path = uri.removeprefix(self._below)
         if path == uri or not _PATH.fullmatch(path):
             raise InvalidToken("bad_claim", "The status of the token is not kept by its issuer.")
@@ -237,15 +239,3 @@ class _Held:
             self.statuses, self.ttl = token.statuses, max(token.ttl, 1.0)
             self.issued_at, self.expires_at = token.issued_at, token.expires_at
         self.fresh_until = asked_at + self.ttl + GRACE_SECONDS
-
-
-def _place(token: Token) -> tuple[str, int]:
-    """Where the status of a token is: a list's address, and an index in it (section 6.2)."""
-    try:
-        place: Any = token.claims["status"]["status_list"]
-        uri, index = place["uri"], place["idx"]
-    except (KeyError, TypeError, IndexError):
-        uri = index = None
-    if type(uri) is not str or type(index) is not int or index < 0:
-        raise InvalidToken("bad_claim", "The claim status of the token is malformed.")
-    return uri, index
