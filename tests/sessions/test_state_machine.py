@@ -29,7 +29,7 @@ from app.audit import AuditEvent
 from app.client import Client
 from app.db import db, disconnect
 from app.errors import AppError
-from app.login import SignIn
+from app.login import Renewal, SignIn
 from app.sessions import Ending
 from app.tokens import Wish
 from tests.conftest import MakeApp, add_user, find_user
@@ -260,7 +260,7 @@ class Sessions(RuleBasedStateMachine):
             found = outcome(
                 lambda: login.refresh(token.text, self.client(place), retry_key=key, now=self.now)
             )
-        if not isinstance(found, SignIn):
+        if not isinstance(found, Renewal):
             assert found == expected, "refused otherwise than expected"
             return
         assert found.refresh_token is not None
