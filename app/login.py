@@ -110,6 +110,8 @@ def refresh(
     """
     attempt = Attempt(refresh_token, client, tokens.new_token_id(), retry_key, now or utcnow())
     tokens.prepare()
+    if wish != ANYTHING and (known := refresh_tokens.snapshot_of(attempt)):
+        tokens.refuse_wish(known, wish)  # before anything tells whether the token was used
     return _go_on(attempt, wish) or _come_again(attempt, wish)
 
 
@@ -283,7 +285,6 @@ def change_password(
     :raises NotSignedIn: meanwhile the session ended, or the password was changed.
     :raises WrongPassword: the current one is not right.
     :raises ValidationFailed: the new one is not acceptable.
-    :raises NotSignedIn: the session was ended meanwhile.
     """
     user = session.user
     proof = users.check_password(user, current, client, now)
