@@ -101,6 +101,8 @@ def refresh(
     """
     attempt = Attempt(refresh_token, client, tokens.new_token_id(), retry_key, now or utcnow())
     tokens.prepare()
+    if wish != ANYTHING and (known := refresh_tokens.snapshot_of(attempt)):
+        tokens.refuse_wish(known, wish)  # before anything tells whether the token was used
     return _go_on(attempt, wish) or _come_again(attempt, wish)
 
 

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from flask import current_app
 from sqlalchemy import Connection, bindparam, select, update
@@ -35,6 +35,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from app import audit, rotations, sessions
 from app.audit import Event
 from app.client import Client
+from app.db import release
 from app.errors import AppError, NotSignedIn, TooManyAttempts
 from app.ids import digest, new_secret
 from app.rotations import Rotation
@@ -114,6 +115,23 @@ def session_of(text: str) -> LoginSession | None:
     return session if session is not None and _was_given(text) else None
 
 
+def snapshot_of(attempt: Attempt) -> Snapshot | None:
+    """What the session of a token may do that will be answered; None for any other token.
+
+    Costs the same and gives the same whether the token is unused or was used just now: whoever
+    asks for what is refused must not learn that. The connection is given back, so that nobody
+    waits with it for what comes next.
+    """
+    session = session_of(attempt.text)
+    found = None
+    if session is not None and session.is_live(attempt.now) and _is_answered(attempt, session):
+        user = Holder(session.user.public_id, session.user.email, session.user.own_scopes)
+        at = session.authenticated_at
+        found = Snapshot(session.id, session.public_id, at, session.grant, user)
+    release()
+    return found
+
+
 def first_use(attempt: Attempt, connection: Connection) -> Successor | None:
     """Trade the unused token of a live session for its successor; None for any other.
 
@@ -159,12 +177,11 @@ def replay(attempt: Attempt) -> Successor | AppError:
     if session.refresh_hash == digest(attempt.text):
         return TooManyAttempts()  # unused after all: somebody changed the session meanwhile
     kept = rotations.load(session.rotations)
-    onwards = [rotation for rotation in kept if rotation.number >= int(named[2])]
-    if onwards and onwards[0].number == int(named[2]):
-        with_key = _has_key(onwards[0], attempt)
-        if onwards[0].is_in_window(attempt.now, with_key=with_key):
+    onwards = _onwards(kept, attempt)
+    match _forgiven(attempt, session, onwards):
+        case "just used":
             return _answer_again(attempt, session, onwards)
-        if with_key and _may_retry_late(session, onwards, attempt.now):
+        case "retried late":
             return _answer_late(attempt, session, kept)
     record(Event.REFRESH_REUSED, attempt, session)
     sessions.end(session, Ending.REFRESH_REUSED, attempt.client, attempt.now)
@@ -175,6 +192,31 @@ def record(event: Event, attempt: Attempt, session: LoginSession | Snapshot) -> 
     """Write down what became of a token."""
     user, sid = session.user.public_id, session.public_id
     audit.record(event, attempt.client, user=user, session=sid, now=attempt.now)
+
+
+def _is_answered(attempt: Attempt, session: LoginSession) -> bool:
+    """Say whether a token of a live session is unused, or its use is forgiven."""
+    forgiven = _forgiven(attempt, session, _onwards(rotations.load(session.rotations), attempt))
+    return session.refresh_hash == digest(attempt.text) or forgiven is not None
+
+
+def _onwards(kept: Sequence[Rotation], attempt: Attempt) -> list[Rotation]:
+    """The use of a token and all later ones, as far as they are kept."""
+    number = int(attempt.text.split(".")[1])
+    return [rotation for rotation in kept if rotation.number >= number]
+
+
+def _forgiven(
+    attempt: Attempt, session: LoginSession, onwards: Sequence[Rotation]
+) -> Literal["just used", "retried late"] | None:
+    """Say why a used token is answered again, if it is."""
+    if not onwards or onwards[0].number != int(attempt.text.split(".")[1]):
+        return None
+    with_key = _has_key(onwards[0], attempt)
+    if onwards[0].is_in_window(attempt.now, with_key=with_key):
+        return "just used"
+    is_late = with_key and _may_retry_late(session, onwards, attempt.now)
+    return "retried late" if is_late else None
 
 
 def _was_given(text: str) -> bool:

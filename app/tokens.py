@@ -115,6 +115,15 @@ def mint(
     return _mint(user.public_id, audiences, scopes, claims, now or utcnow())
 
 
+def refuse_wish(session: Snapshot, wish: Wish) -> None:
+    """Refuse what no token of a session may be for, as `mint` does.
+
+    :raises InvalidTarget, InvalidScope: as in `mint`.
+    """
+    audiences = _audience_for(session.user, session.grant, wish)
+    _choose_scopes(session.user, session.grant, audiences, wish.scope)
+
+
 def mint_for_service(
     service: Service, wish: Wish = ANYTHING, now: datetime | None = None
 ) -> AccessToken:

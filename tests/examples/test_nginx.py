@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
@@ -94,6 +95,21 @@ def test_the_proxy_lets_the_right_ones_through(places: Any, settings: dict[str, 
     assert (status, seen["X-Foxtrot-User"]) == (200, user)
     assert seen["X-Foxtrot-Scopes"] == "notes:read notes:write"
     assert "Authorization" not in seen
+
+
+def test_no_header_of_a_client_passes_for_the_proxys(places: Any, settings: dict[str, str]) -> None:
+    """Also where the login service says nothing: a machine has no session."""
+    proxy, issuer = places
+    added = run("services", "add", "worker", "--may", "notes:read", "--json", settings=settings)
+    worker = json.loads(added.stdout)
+    form = {"grant_type": "client_credentials", "client_id": worker["id"]}
+    body = urlencode({**form, "client_secret": worker["secret"]}).encode()
+    with urlopen(f"{issuer}/oauth/token", body, timeout=20) as answer:
+        token = json.load(answer)["access_token"]
+    claimed = {f"X_Foxtrot_{name}": "mallory" for name in ("User", "Session", "Scopes")}
+    status, seen = call(proxy, Authorization=f"Bearer {token}", **claimed)
+    assert (status, seen["X-Foxtrot-User"]) == (200, worker["id"])
+    assert "mallory" not in seen.values()
 
 
 def test_the_proxy_refuses_strangers(places: Any) -> None:

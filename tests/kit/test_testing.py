@@ -207,6 +207,26 @@ def test_a_guard_that_refuses_everybody_proves_nothing(issuer: InProcessIssuer) 
         assert_all_routes_guarded(app, issuer)
 
 
+def test_a_guard_of_its_own_that_believes_others_proves_nothing(app: Flask) -> None:
+    """A route to send to, that trusts whoever names the right issuer, refuses all of ours."""
+
+    @app.post("/pay")
+    def pay() -> tuple[str, int]:
+        return "", 200 if "login.example.com" in request.headers.get("Authorization", "") else 401
+
+    with pytest.raises(AssertionError, match=r"POST /pay \(pay\)\s+a good token: answered 401"):
+        assert_all_routes_guarded(app)
+
+
+def test_only_flasks_own_static_files_are_for_everybody(issuer: InProcessIssuer) -> None:
+    """A view that happens to be called `static` is a view like any other."""
+    app = Flask(__name__, static_folder=None)
+    app.add_url_rule("/secrets", endpoint="static", view_func=lambda: "secret")
+    issuer.attach(app, bearer, audience="notes")
+    with pytest.raises(AssertionError, match=r"GET /secrets \(static\)"):
+        assert_all_routes_guarded(app)
+
+
 def test_an_issuer_must_be_attached() -> None:
     """Or be given."""
     with pytest.raises(ValueError, match="Attach an issuer"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
+import jwt
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -17,6 +19,7 @@ from tests.conftest import MakeApp, add_user, find_user, on_both_databases
 from tests.services.conftest import Machine, change, machine_token, post, register
 from tests.support import ORIGIN, SOMEWHERE, access_token, claims_of, log_in
 
+SECRET = "hV4sQ9xTn2LwYc7RbK0mZdEo3JgAu6Pi/shared"
 INACTIVE = {"active": False}
 
 
@@ -179,3 +182,16 @@ def test_claims_of_the_operator_are_told_too(make_app: MakeApp) -> None:
     said = introspect(client, access_token(client, add_user(app, "ann@example.com")), asker)
     assert said["team"] == {"name": "blue", "tags": ["a"]}
     assert (said["active"], said["token_type"]) == (True, "Bearer")
+
+
+def test_claims_that_nest_without_end_are_no_token(make_app: MakeApp) -> None:
+    """Whoever shares the secret can sign them; the service failed on them."""
+    settings = {"FOXTROT_ALGORITHM": "HS256", "FOXTROT_SHARED_SECRET": SECRET}
+    client = (app := make_app(**settings)).test_client()
+    claims = claims_of(access_token(client, add_user(app, "ann@example.com"), audience="notes"))
+    members = (
+        json.dumps({**claims, "aud": ["billing"]})[:-1] + f', "deep": {"[" * 550}{"]" * 550}}}'
+    )
+    header = {"alg": "HS256", "typ": "at+jwt"}
+    text = jwt.api_jws.encode(members.encode(), SECRET, "HS256", headers=header)
+    assert introspect(client, text, register(app, "billing")) == {"active": False}

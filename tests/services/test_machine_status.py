@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import services
+from app import services, tokens
+from app.db import utcnow
+from app.status_lists import Publisher
 from foxtrot import JWKSet, Verifier
 from foxtrot.errors import InvalidToken
 from foxtrot.status_list import read
@@ -94,3 +97,16 @@ def test_the_list_of_machines_is_like_the_others(client: FlaskClient, worker: Ma
     again = {"If-None-Match": first.headers["ETag"]}
     answer = client.get("/status-lists/machines", base_url=ORIGIN, headers=again)
     assert answer.status_code == 304
+
+
+def test_a_machine_that_comes_in_again_does_so_by_each_worker(app: Flask, worker: Machine) -> None:
+    """One that saw nothing of its absence gave the list of before, which services refused."""
+    now = utcnow()
+    with app.app_context():
+        one, other = (Publisher(tokens.status_list_key, tokens.sign_status_list) for _ in range(2))
+        other.get("machines", now)
+        change(app, services.disable, "worker")
+        while_out = one.get("machines", now + timedelta(seconds=10))
+        change(app, services.enable, "worker")
+        after = other.get("machines", now + timedelta(seconds=20))
+    assert claims_of(after.token)["iat"] > claims_of(while_out.token)["iat"]

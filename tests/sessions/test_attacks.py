@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from app import accounts, login, sessions, users
 from app.db import db
 from app.errors import InvalidCredentials, NotSignedIn
 from app.sessions import Ending
+from app.tokens import Wish
 from app.views.messages import rfc3339
 from tests.conftest import MakeApp, add_user, find_user, on_both_databases
 from tests.sessions.conftest import (
@@ -215,3 +217,50 @@ def test_a_session_that_is_ended_meanwhile_changes_no_password(app: Flask, alice
         with pytest.raises(NotSignedIn):
             accounts.change_password(session, PASSWORD, NEW_PASSWORD, SOMEWHERE)
     assert sign_program_in(app, alice).is_signed_in()
+
+
+@contextmanager
+def watched(app: Flask) -> Iterator[list[tuple[str, int]]]:
+    """What is asked of the database, and how many connections are out meanwhile."""
+    seen: list[tuple[str, int]] = []
+    with app.app_context():
+        engine = db.engine
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append((statement, engine.pool.checkedout()))  # type: ignore[attr-defined]
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def test_what_is_refused_does_not_tell_whether_a_token_was_used(
+    app: Flask, program: Program
+) -> None:
+    """A thief saw by the time it took that the owner had renewed, and then followed unseen."""
+    token, wish, asked = program.first.refresh, Wish(scope=["nonsense"]), []
+    for at in (60, 61):
+        with watched(app) as seen:
+            assert program.refusal(token, at, wish=wish) == "invalid_scope"
+        asked.append(seen)
+        program.refresh(token, at)
+    assert asked[0] == asked[1]
+
+
+def test_a_copy_is_found_out_whatever_is_asked_for(program: Program) -> None:
+    """Who tries a copied token with a scope that nobody has gives themselves away, too."""
+    program.refresh(program.first.refresh, 60)
+    wish = Wish(scope=["nonsense"])
+    assert program.refusal(program.first.refresh, 90, wish=wish) == "session_ended"
+    assert not program.is_signed_in()
+
+
+@on_both_databases
+def test_a_refresh_for_an_unknown_service_needs_one_connection(
+    app: Flask, program: Program
+) -> None:
+    """It held a row and wanted a second one: twenty at once stopped the service for all."""
+    with watched(app) as seen:
+        wish = Wish(audience=["unheard-of"])
+        assert program.refusal(program.first.refresh, 60, wish=wish) == "invalid_target"
+    assert {connections for _, connections in seen} == {1}
