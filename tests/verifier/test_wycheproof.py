@@ -242,7 +242,8 @@ def test_a_segment_that_is_not_base64url_is_refused(
     """RFC 7515 section 5.2, "no additional characters".
 
     Two of their vectors, `InvalidCharacterInsertedIn`, stand as valid with a signature over
-    what remains after a character was dropped. Here these are refused like the others.
+    what remains after a character was dropped. Here these are refused like the others. Two,
+    `invalidBase64Padding`, are letter for letter the valid one; what they mean is made here.
     """
     header, payload = b64(to_json(header_of(hs_key))), b64(to_json(claims_of()))
     written = ".".join(ENCODINGS[encoding](header, payload))
