@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from foxtrot import JWKSet, PublicKey, UnusableKey, WeakKey
 from foxtrot.jwk import Key, public_jwk
-from foxtrot.keys import MAX_KEYS_IN_SET
+from foxtrot.keys import load_jwk_set
 from foxtrot.signature import check
 from tests.verifier.minting import (
     ABSENT,
@@ -233,6 +233,7 @@ def test_a_key_that_is_passed_over_is_told_in_the_log(
     with caplog.at_level(logging.WARNING, "foxtrot"):
         JWKSet({"keys": [jwk(es_key, kid="old", use="enc"), es_key.jwk]})
     assert "'old' is not for signatures" in caplog.text
+    assert {record.name for record in caplog.records} == {"foxtrot"}
 
 
 @pytest.mark.parametrize("name", ["es_key", "ed_key", "rs_key"])
@@ -315,13 +316,26 @@ def test_a_set_without_a_usable_key_is_refused(es_key: SigningKey) -> None:
         JWKSet({"keys": [jwk(es_key, use="enc")]})
 
 
+def test_a_set_is_empty_or_has_a_usable_key(es_key: SigningKey) -> None:
+    """An issuer that withdrew all keys says so; one whose keys are all useless is broken."""
+    assert load_jwk_set({"keys": []}) == {}
+    with pytest.raises(UnusableKey, match="no key"):
+        load_jwk_set({"keys": [jwk(es_key, use="enc")]})
+
+
+def test_keys_without_a_name_do_not_share_one(es_key: SigningKey) -> None:
+    """Two of them are passed over, and spoil the set for nobody."""
+    nameless = jwk(make_es256(), kid=ABSENT)
+    assert load_jwk_set({"keys": [nameless, nameless, es_key.jwk]}).keys() == {"es-1"}
+
+
 def test_an_empty_set_is_refused() -> None:
     """The same for a set without any key."""
     with pytest.raises(UnusableKey, match="no key"):
         JWKSet({"keys": []})
 
 
-@pytest.mark.parametrize(("count", "good"), [(MAX_KEYS_IN_SET, True), (MAX_KEYS_IN_SET + 1, False)])
+@pytest.mark.parametrize(("count", "good"), [(100, True), (101, False)])
 def test_a_set_has_a_bounded_number_of_keys(count: int, good: bool, es_key: SigningKey) -> None:
     """A hundred keys are enough for anybody; more keep the processor busy."""
     entries = [jwk(es_key, kid=f"k{number}") for number in range(count)]
@@ -345,6 +359,7 @@ def test_a_key_is_not_found_for_another_algorithm(
 ) -> None:
     """The name fits, the algorithm does not: there is no such key."""
     assert keys.find(es_key.kid, algorithm) is None
+    assert PublicKey(es_key.pem).find(es_key.kid, algorithm) is None
 
 
 # Keys as they are published
