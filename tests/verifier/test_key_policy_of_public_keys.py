@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +160,8 @@ RSA_1024 = {"kty": "RSA", "n": b64_int((1 << 1023) + 1), "e": "AQAB"}
 RSA_16384 = {"kty": "RSA", "n": b64_int((1 << 16383) + 1), "e": "AQAB"}
 RSA_E_3 = {"kty": "RSA", "n": b64_int((1 << 2047) + 1), "e": "Aw"}
 
+P256_OID = bytes.fromhex("2a8648ce3d030107")
+
 USELESS: dict[str, dict[str, Any]] = {
     "no kid": {"kid": ABSENT},
     "empty kid": {"kid": ""},
@@ -183,6 +186,7 @@ USELESS: dict[str, dict[str, Any]] = {
     "unknown type": {"kty": "XYZ"},
     "type of another case": {"kty": "ec"},
     "no type": {"kty": ABSENT},
+    "type no text, for nothing in particular": {"kty": ["EC"], "alg": ABSENT},
     "no curve": {"crv": ABSENT},
     "no x": {"x": ABSENT},
     "no y": {"y": ABSENT},
@@ -224,6 +228,31 @@ def test_a_key_that_is_no_use_here_does_not_hide_a_good_one(
     good = make_es256("good")
     keys = JWKSet({"keys": [jwk(es_key, **USELESS[why]), good.jwk]})
     assert check(mint(key=good), keys)
+
+
+@pytest.mark.parametrize("member", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
+def test_a_key_with_a_private_member_is_refused_for_it(member: str, es_key: SigningKey) -> None:
+    """RFC 7518 section 6: whatever its type, what only its owner may know is named."""
+    with pytest.raises(UnusableKey, match=rf"private members \({member}\)"):
+        Key.from_jwk(jwk(es_key, **{member: "AQ"}))
+
+
+def test_keys_are_the_same_if_all_of_them_is(es_key: SigningKey) -> None:
+    """By this an issuer's withdrawn key is noticed."""
+    key, other = Key.from_jwk(es_key.jwk), make_es256(es_key.kid)
+    assert key == Key.from_jwk(es_key.jwk)
+    assert key != Key.from_jwk(other.jwk)
+    assert key != Key.from_jwk(jwk(es_key, kid="es-2"))
+    assert key != es_key.jwk
+
+
+def test_a_key_of_a_curve_that_nobody_knows_is_refused(es_key: SigningKey) -> None:
+    """It can be parsed and not used."""
+    spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    der = es_key.public.public_bytes(*spki).replace(P256_OID, P256_OID[:-1] + b"\x7f")
+    body = b64encode(der).decode()
+    with pytest.raises(UnusableKey):
+        PublicKey(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
 
 
 def test_a_key_that_is_passed_over_is_told_in_the_log(
