@@ -32,6 +32,7 @@ from jwt.algorithms import (
 from jwt.exceptions import InvalidKeyError
 
 from foxtrot.errors import UnusableKey, WeakKey
+from foxtrot.roca import is_roca
 
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2: an HS256 key has at least the size of the hash."""
@@ -189,7 +190,7 @@ class Key:
         RSA is RS256.
 
         :raises UnusableKey: not a public key in PEM, or of a kind not listed above.
-        :raises WeakKey: an RSA key below 2048 bits or with an odd exponent.
+        :raises WeakKey: an RSA key below 2048 bits, with an odd exponent or of a known fault.
         """
         text = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
         if not isinstance(text, bytes):
@@ -211,7 +212,7 @@ class Key:
 
         :raises UnusableKey: private or symmetric, of another use, without `kid`,
             of an unknown type, or its `alg` does not fit its type.
-        :raises WeakKey: an RSA key below 2048 bits or with an odd exponent.
+        :raises WeakKey: an RSA key below 2048 bits, with an odd exponent or of a known fault.
         """
         kid = jwk.get("kid")
         if not isinstance(kid, str) or not kid:
@@ -277,6 +278,11 @@ def _refuse_weak_rsa(material: RSAPublicKey) -> None:
         )
     if material.public_numbers().e != 65537:
         raise WeakKey("An RSA key must have the public exponent 65537.")
+    if is_roca(material.public_numbers().n):
+        raise WeakKey(
+            "This RSA key comes from hardware whose keys can be factored (CVE-2017-15361)."
+            " Make one with `openssl genpkey`."
+        )
 
 
 def _secret_bytes(secret: str | bytes) -> bytes:

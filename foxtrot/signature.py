@@ -104,7 +104,7 @@ def _split(text: str, max_characters: int) -> _Segments:
     return _Segments(
         header=_read_header(header),
         claims=_read_object(claims),
-        signing_input=encoded[: -len(signature) - 1] if signature else encoded[:-1],
+        signing_input=encoded[: -len(signature) - 1],
         signature=_decode(signature),
     )
 

@@ -202,6 +202,18 @@ def test_a_subject_or_identifier_that_is_none_is_a_bad_claim(
     assert refusal_of(verifier, mint({name: value, "uid": ABSENT})).reasons == ("bad_claim",)
 
 
+def test_a_uid_without_a_subject_is_judged_by_itself(verifier: Verifier, mint: Mint) -> None:
+    """It is no text, and there is nothing that it could equal."""
+    text = mint({"uid": None, "sub": ABSENT})
+    assert refusal_of(verifier, text).reasons == ("missing_claim", "bad_claim")
+
+
+def test_an_audience_with_a_nul_is_a_bad_claim(verifier: Verifier, mint: Mint) -> None:
+    """Not only another audience: a text that is fit for no name."""
+    for audience in ("notes\0", ["notes\0"]):
+        assert "bad_claim" in refusal_of(verifier, mint({"aud": audience})).reasons
+
+
 @pytest.mark.parametrize(
     "uid",
     ["u_bob", "u_alic", "u_alice ", "U_ALICE", "", None, 1, 0, True, ["u_alice"], {}],

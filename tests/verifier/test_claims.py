@@ -187,6 +187,18 @@ def test_times_may_have_fractions(verifier: Verifier, mint: Mint) -> None:
     assert token.expires_at == NOW + 0.25
 
 
+@pytest.mark.parametrize("number", [int, float])
+def test_times_lie_between_1970_and_the_year_9999(number: type, keys: JWKSet, mint: Mint) -> None:
+    """The first and the last second are times; what is before and after is none."""
+    first, last = number(0), number(253_402_300_799)
+    for iat, exp, now in ((first, number(900), 1), (last - 900, last, last - 450)):
+        verifier = Verifier(ISSUER, AUDIENCE, keys=[keys], clock=Clock(now))
+        times = {"iat": iat, "nbf": iat, "auth_time": iat}
+        assert verifier.verify(mint({**times, "exp": exp})).expires_at == exp
+        assert refusal_of(verifier, mint({**times, "exp": last + 1})).reason == "bad_claim"
+        assert refusal_of(verifier, mint({"iat": -1, "exp": exp})).reason == "bad_claim"
+
+
 def test_the_longest_life_is_a_day(verifier: Verifier, mint: Mint) -> None:
     """What lives exactly as long as an access token may live is accepted."""
     assert verifier.verify(mint({"exp": NOW + MAX_LIFETIME}))

@@ -58,6 +58,11 @@ def test_a_short_secret_is_weak(secret: str | bytes) -> None:
         "secret-secret-secret-secret-secret",
         "changeme_changeme_changeme_changeme",
         "password1password2password3password4",
+        "dev1dev2dev3dev4dev5dev6dev7dev8dev9",
+        "abcdefghij1" * 3,
+        GOOD_SECRET[:16] * 2,
+        GOOD_SECRET[:31] * 2,
+        "abcdefgabcdefagbcdfeagbdcfeagdbcfeag",
     ],
 )
 def test_a_secret_that_repeats_itself_is_weak(secret: str) -> None:
@@ -83,7 +88,16 @@ def test_zeros_at_the_end_make_no_secret_longer(secret: str) -> None:
         SharedSecret(secret + "\0" * 33)
 
 
-@pytest.mark.parametrize("secret", [GOOD_SECRET, GOOD_SECRET.encode(), GOOD_SECRET * 4])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        GOOD_SECRET,
+        GOOD_SECRET.encode(),
+        GOOD_SECRET * 4,
+        GOOD_SECRET[:31] + GOOD_SECRET[0],
+        "abcdefgabcdefagbcdfeagbdcfeagdbcfeah",
+    ],
+)
 def test_a_random_secret_of_32_bytes_is_good(secret: str | bytes) -> None:
     """The least that is accepted."""
     assert SharedSecret(secret).algorithms == {"HS256"}

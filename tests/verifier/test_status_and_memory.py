@@ -16,6 +16,7 @@ from tests.verifier.minting import (
     CountingSource,
     Mint,
     SigningKey,
+    is_accepted,
     refusal_of,
 )
 
@@ -172,6 +173,18 @@ def test_a_token_seen_before_is_refused_when_the_clock_is_set_back(
     assert refusal_of(verifier, text).reasons == ("not_yet_valid",)
     clock.advance(LEEWAY + 1)
     assert verifier.verify(text)
+
+
+@pytest.mark.parametrize("later", [{}, {"iat": NOW - 100}, {"nbf": NOW - 100}, {"nbf": ABSENT}])
+def test_a_token_seen_before_keeps_the_leeway_at_both_ends(
+    later: dict[str, object], verifier: Verifier, clock: Clock, mint: Mint
+) -> None:
+    """The later of `iat` and `nbf` counts, and `exp`, each to the second."""
+    text = mint(later)
+    assert verifier.verify(text)
+    for now, good in ((-LEEWAY - 1, False), (-LEEWAY, True), (899 + LEEWAY, True)):
+        clock.now = NOW + now
+        assert is_accepted(verifier, text) is good
 
 
 def test_threads_share_a_small_memory(es_key: SigningKey, clock: Clock, mint: Mint) -> None:
