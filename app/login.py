@@ -99,7 +99,10 @@ def refresh(
     :raises TooManyAttempts: too much happened at once; the token is as good as before.
     :raises InvalidTarget, InvalidScope: more was asked for than was granted; likewise.
     """
-    attempt = Attempt(refresh_token, client, tokens.new_token_id(), retry_key, now or utcnow())
+    answer = tokens.new_token_id()
+    attempt = refresh_tokens.present(
+        refresh_token, client, answer=answer, retry_key=retry_key, now=now or utcnow()
+    )
     tokens.prepare()
     if wish != ANYTHING and (known := refresh_tokens.snapshot_of(attempt)):
         tokens.refuse_wish(known, wish)  # before anything tells whether the token was used

@@ -80,13 +80,15 @@ _NOTE: Final = update(LoginSession).where(LoginSession.id == bindparam("session"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A refresh token that somebody presents.
+    """A refresh token that was handed out here and that somebody presents.
 
     `answer` is the `jti` of the access token that will go with the successor, `retry_key`
     the request's `Idempotency-Key`.
     """
 
     text: str
+    session_id: str
+    number: int
     client: Client
     answer: str
     retry_key: str | None
@@ -108,11 +110,23 @@ def begin(session: LoginSession) -> str:
     return text
 
 
+def present(
+    text: str, client: Client, *, answer: str, retry_key: str | None, now: datetime
+) -> Attempt:
+    """Look at what somebody presents; what was never handed out costs the database nothing.
+
+    :raises NotSignedIn: it was not handed out here.
+    """
+    named = _named(text)
+    if named is None:
+        raise NotSignedIn
+    return Attempt(text, named[1], int(named[2]), client, answer, retry_key, now)
+
+
 def session_of(text: str) -> LoginSession | None:
     """Find the session of a token, used or not, live or not."""
-    named = _TOKEN.fullmatch(text)
-    session = sessions.find(named[1]) if named else None
-    return session if session is not None and _was_given(text) else None
+    named = _named(text)
+    return sessions.find(named[1]) if named else None
 
 
 def snapshot_of(attempt: Attempt) -> Snapshot | None:
@@ -122,7 +136,7 @@ def snapshot_of(attempt: Attempt) -> Snapshot | None:
     asks for what is refused must not learn that. The connection is given back, so that nobody
     waits with it for what comes next.
     """
-    session = session_of(attempt.text)
+    session = sessions.find(attempt.session_id)
     found = None
     if session is not None and session.is_live(attempt.now) and _is_answered(attempt, session):
         user = Holder(session.user.public_id, session.user.email, session.user.own_scopes)
@@ -137,14 +151,11 @@ def first_use(attempt: Attempt, connection: Connection) -> Successor | None:
 
     The session is locked, so that of many at once one wins.
     """
-    named = _TOKEN.fullmatch(attempt.text)
-    if named is None:
-        return None
-    unused = {"sid": named[1], "token": digest(attempt.text), **sessions.limits(attempt.now)}
-    row = connection.execute(_HOLD_UNUSED, unused).first()
+    unused = {"sid": attempt.session_id, "token": digest(attempt.text)}
+    row = connection.execute(_HOLD_UNUSED, {**unused, **sessions.limits(attempt.now)}).first()
     if row is None:
         return None
-    rotation = _rotate(attempt, int(named[2]))
+    rotation = _rotate(attempt)
     successor = _successor(attempt.text, rotation)
     kept = rotations.still_open(rotations.load(row.rotations), attempt.now)
     noted = {
@@ -159,7 +170,7 @@ def first_use(attempt: Attempt, connection: Connection) -> Successor | None:
     connection.execute(_NOTE, noted)
     grant = Grant.of(row.granted_audience, row.granted_scope)
     user = Holder(row.public_id, row.email, row.own_scopes)
-    session = Snapshot(row.id, named[1], row.authenticated_at, grant, user)
+    session = Snapshot(row.id, attempt.session_id, row.authenticated_at, grant, user)
     return Successor(session, successor)
 
 
@@ -168,11 +179,8 @@ def replay(attempt: Attempt) -> Successor | AppError:
 
     A refusal is given back and not raised, because what was written about it must stay.
     """
-    named = _TOKEN.fullmatch(attempt.text)
-    session = sessions.hold(named[1]) if named else None
-    if named is None or session is None or not session.is_live(attempt.now):
-        return NotSignedIn()
-    if not _was_given(attempt.text):
+    session = sessions.hold(attempt.session_id)
+    if session is None or not session.is_live(attempt.now):
         return NotSignedIn()
     if session.refresh_hash == digest(attempt.text):
         return TooManyAttempts()  # unused after all: somebody changed the session meanwhile
@@ -202,15 +210,14 @@ def _is_answered(attempt: Attempt, session: LoginSession) -> bool:
 
 def _onwards(kept: Sequence[Rotation], attempt: Attempt) -> list[Rotation]:
     """The use of a token and all later ones, as far as they are kept."""
-    number = int(attempt.text.split(".")[1])
-    return [rotation for rotation in kept if rotation.number >= number]
+    return [rotation for rotation in kept if rotation.number >= attempt.number]
 
 
 def _forgiven(
     attempt: Attempt, session: LoginSession, onwards: Sequence[Rotation]
 ) -> Literal["just used", "retried late"] | None:
     """Say why a used token is answered again, if it is."""
-    if not onwards or onwards[0].number != int(attempt.text.split(".")[1]):
+    if not onwards or onwards[0].number != attempt.number:
         return None
     with_key = _has_key(onwards[0], attempt)
     if onwards[0].is_in_window(attempt.now, with_key=with_key):
@@ -219,15 +226,19 @@ def _forgiven(
     return "retried late" if is_late else None
 
 
-def _was_given(text: str) -> bool:
-    """Say whether a token was handed out, at some time."""
+def _named(text: str) -> re.Match[str] | None:
+    """The session and the number of a token that was handed out, at some time."""
+    named = _TOKEN.fullmatch(text)
     unsealed, _, _ = text.rpartition(".")
-    return any(hmac.compare_digest(text, _sealed(unsealed, keys)) for keys in _all_keys())
+    if named and any(hmac.compare_digest(text, _sealed(unsealed, keys)) for keys in _all_keys()):
+        return named
+    return None
 
 
-def _rotate(attempt: Attempt, number: int) -> Rotation:
+def _rotate(attempt: Attempt) -> Rotation:
     retry_hash = None if attempt.retry_key is None else _retry_hash(attempt.text, attempt.retry_key)
-    return Rotation(number, attempt.now, os.urandom(NONCE_BYTES), _all_keys()[0].id, retry_hash)
+    nonce, key_id = os.urandom(NONCE_BYTES), _all_keys()[0].id
+    return Rotation(attempt.number, attempt.now, nonce, key_id, retry_hash)
 
 
 def _has_key(rotation: Rotation, attempt: Attempt) -> bool:

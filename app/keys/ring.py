@@ -29,6 +29,7 @@ from foxtrot.jwk import PUBLIC_KEY_ALGORITHMS, Key
 from foxtrot.keys import find_in
 
 RETRY: Final = timedelta(seconds=15)
+LOOK_EVERY: Final = timedelta(seconds=1)
 
 _log = logging.getLogger("foxtrot.app")
 
@@ -75,6 +76,7 @@ class KeyRing:
         self._last_ticket = 0
         self._withdrawals = 0
         self._read_at: datetime | None = None
+        self._looked_at: datetime | None = None
         self._reading = _Reading()
         self._opened: dict[str, Any] = {}
         self._upkeep: threading.Thread | None = None
@@ -106,7 +108,7 @@ class KeyRing:
         now = utcnow()
         self._refresh(now)
         if kid is not None and kid not in self._reading.keys:
-            self._read(now)  # another worker may have made it just now
+            self._look_for_news(now)  # another worker may have made it just now
         return find_in(self._reading.keys, kid, algorithm)
 
     def public_set(self, now: datetime | None = None) -> list[dict[str, Any]]:
@@ -164,6 +166,12 @@ class KeyRing:
             self._read_at = now - REREAD + RETRY
         finally:
             self._lock.release()
+
+    def _look_for_news(self, now: datetime) -> None:
+        """Look at the table for a key that is not known, once a second at most."""
+        if self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
+            self._looked_at = now
+            self._read(now)
 
     def _is_fresh(self, now: datetime) -> bool:
         return self._read_at is not None and abs(now - self._read_at) < REREAD

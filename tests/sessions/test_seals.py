@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from app import refresh_tokens
 from app.db import db, transaction
 from app.errors import TooManyAttempts
-from app.refresh_tokens import Attempt
 from app.sessions import LoginSession
 from tests.conftest import MakeApp, on_both_databases
-from tests.sessions.conftest import ELSEWHERE, HOUR, KEY, Program, chain, sign_program_in
+from tests.sessions.conftest import (
+    ELSEWHERE,
+    HOUR,
+    KEY,
+    Program,
+    chain,
+    refresh,
+    sign_program_in,
+)
 from tests.support import SOMEWHERE
 
 pytestmark = on_both_databases
@@ -94,9 +103,24 @@ def test_a_storm_of_refreshes_takes_bounded_room(app: Flask, program: Program) -
     assert program.refresh(tokens[-2], 62).refresh == tokens[-1]
 
 
+def test_what_was_never_handed_out_waits_for_no_database(
+    app: Flask, client: FlaskClient, program: Program
+) -> None:
+    """A stranger's garbage is refused while somebody else holds all locks."""
+    forged = program.first.refresh[:-1] + ("x" if program.first.refresh[-1] != "x" else "y")
+    with app.app_context(), db.engine.connect() as connection:
+        connection.execution_options(writes=True)
+        with connection.begin():
+            connection.execute(select(LoginSession.id).with_for_update())
+            for text in ("x", forged):
+                assert refresh(client, text).status_code == 401
+
+
 def test_an_unused_token_is_never_taken_for_a_copy(app: Flask, program: Program) -> None:
     """If a session can go on again just after it was found that it cannot, the client waits."""
-    attempt = Attempt(program.first.refresh, SOMEWHERE, "t_x", None, program.began)
     with app.app_context(), transaction():
+        attempt = refresh_tokens.present(
+            program.first.refresh, SOMEWHERE, answer="t_x", retry_key=None, now=program.began
+        )
         assert isinstance(refresh_tokens.replay(attempt), TooManyAttempts)
     assert program.is_signed_in()
