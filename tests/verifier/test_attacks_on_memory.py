@@ -116,6 +116,34 @@ def test_a_token_is_not_remembered_when_its_key_goes_while_it_is_checked(
     assert refusal_of(verifier, text).reason == "unknown_key"
 
 
+def test_a_token_is_not_remembered_when_another_one_learns_first_that_its_key_is_gone(
+    es_key: SigningKey, clock: Clock, mint: Mint
+) -> None:
+    """What the old keys vouched for is not kept among what the new ones vouch for."""
+    other = make_es256("other")
+
+    class Fleeting(CountingSource):
+        def find(self, kid: str | None, algorithm: str) -> Any:
+            key = super().find(kid, algorithm)
+            if kid == "es-1" and key is not None:
+                self.withdraw("es-1")
+                verifier.verify(mint(key=other))  # as another thread would in between
+            return key
+
+    verifier = Verifier(ISSUER, AUDIENCE, keys=[Fleeting(es_key, other)], clock=clock)
+    text = mint()
+    assert verifier.verify(text)
+    assert refusal_of(verifier, text).reason == "unknown_key"
+
+
+@pytest.mark.parametrize("text", [None, 5, b"a.b.c", ["a.b.c"], {}], ids=repr)
+def test_what_is_not_a_string_is_malformed_to_a_verifier_too(
+    text: object, verifier: Verifier
+) -> None:
+    """It is not even looked up among what was seen."""
+    assert refusal_of(verifier, text).reason == "malformed"
+
+
 def test_what_one_verifier_has_seen_another_has_not(
     verifier: Verifier, keys: JWKSet, clock: Clock, mint: Mint
 ) -> None:

@@ -105,6 +105,7 @@ MALFORMED = [
     "Bearer\t{token}",
     "Bearer: {token}",
     "Bearer={token}",
+    "Bearer/{token}",
     "Bearer,Bearer {token}",
     "Bearer\xa0{token}",
     "Bearer\x00{token}",
@@ -123,6 +124,12 @@ def test_a_malformed_header_is_400_invalid_request(
     assert answer.get_json()["code"] == "invalid_request"
     assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
     assert app.calls == []
+
+
+def test_what_is_too_large_is_not_asked_whether_it_is_a_token(client: FlaskClient) -> None:
+    """Its size is the reason, whatever it consists of."""
+    answer = ask_with(client, "Bearer " + "<" * 8193)
+    assert (answer.status_code, answer.get_json()["reason"]) == (401, "too_large")
 
 
 def test_two_headers_are_400_invalid_request(client: FlaskClient, mint: Mint) -> None:

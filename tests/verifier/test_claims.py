@@ -258,10 +258,12 @@ def test_judging_alone_asks_the_clock(
     clock.advance(1000)
     with pytest.raises(InvalidToken, match="expired"):
         verifier.judge(signed)
+    assert verifier.judge(signed, NOW)
 
 
 @pytest.mark.parametrize(
-    ("issuer", "audience"), [("", AUDIENCE), (ISSUER, ""), (None, AUDIENCE), (ISSUER, None)]
+    ("issuer", "audience"),
+    [("", AUDIENCE), (ISSUER, ""), (None, AUDIENCE), (ISSUER, None), (5, AUDIENCE), (ISSUER, [5])],
 )
 def test_a_verifier_needs_issuer_and_audience(issuer: Any, audience: Any, keys: JWKSet) -> None:
     """Neither can be left empty to mean anybody."""

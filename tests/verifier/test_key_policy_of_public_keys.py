@@ -237,6 +237,12 @@ def test_a_key_with_a_private_member_is_refused_for_it(member: str, es_key: Sign
         Key.from_jwk(jwk(es_key, **{member: "AQ"}))
 
 
+def test_a_key_of_another_type_is_refused_for_it(es_key: SigningKey) -> None:
+    """The type is compared with the algorithm before anything in the key is read."""
+    with pytest.raises(UnusableKey, match="of another key type"):
+        Key.from_jwk(jwk(es_key, alg="RS256"))
+
+
 def test_keys_are_the_same_if_all_of_them_is(es_key: SigningKey) -> None:
     """By this an issuer's withdrawn key is noticed."""
     key, other = Key.from_jwk(es_key.jwk), make_es256(es_key.kid)

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from foxtrot import InvalidToken, JWKSet, Verifier
-from foxtrot.status_list import MAX_LIST_BYTES, StatusList, read
+from foxtrot.status_list import (
+    DEFAULT_TTL,
+    MAX_LIST_BYTES,
+    MAX_TOKEN_CHARACTERS,
+    StatusList,
+    read,
+)
 from tests.verifier.lists import LIST_URI, mint_list
 from tests.verifier.minting import (
     ABSENT,
@@ -103,6 +109,22 @@ def test_a_list_of_the_largest_size_is_read() -> None:
     assert len(StatusList.decode(StatusList.of([5], 2**20).encode())) == 2**20
 
 
+def test_a_list_is_made_of_ranges_and_indices() -> None:
+    """Each range has its first and its last index in it, within a byte or over many."""
+    random = Random(5)
+    for _ in range(300):
+        indices = random.sample(range(128), 9)
+        ranges = [tuple(sorted(random.choices(range(128), k=2))) for _ in range(2)]
+        wanted = {*indices, *(n for first, last in ranges for n in range(first, last + 1))}
+        made = StatusList.of(indices, 128, [(first, last) for first, last in ranges])
+        assert {n for n in range(128) if made[n]} == wanted
+
+
+def test_the_documented_sizes_are_these() -> None:
+    """2^20 statuses of one bit; a token that has room for them; a minute without a `ttl`."""
+    assert (MAX_LIST_BYTES, MAX_TOKEN_CHARACTERS, DEFAULT_TTL) == (2**17, 2**18, 60)
+
+
 @pytest.mark.parametrize("size", [MAX_LIST_BYTES + 1, 50_000_000])
 def test_a_zip_bomb_is_not_unpacked(size: int) -> None:
     """It is refused once it has grown past the limit, however small it came."""
@@ -125,6 +147,18 @@ def test_what_may_be_missing_may_be_missing(left_out: str, keys: JWKSet, mint: M
     assert read_list(mint_list(mint, [7], {left_out: ABSENT}), keys)[7] == 1
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [{"iat": NOW + 30}, {"exp": NOW - 29}, {"iat": 0}, {"exp": 10**12 - 1}, {"ttl": 0.5}],
+    ids=str,
+)
+def test_a_list_on_the_edge_of_its_time_is_believed(
+    claims: dict[str, Any], keys: JWKSet, mint: Mint
+) -> None:
+    """The leeway is inside, at both ends; any positive number of seconds is a `ttl`."""
+    assert read_list(mint_list(mint, [7], claims), keys)[7] == 1
+
+
 BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "of another list": {"sub": LIST_URI + "1"},
     "of no list": {"sub": ABSENT},
@@ -136,6 +170,8 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "expired": {"exp": NOW - 30},
     "exp as text": {"exp": "tomorrow"},
     "exp null": {"exp": None},
+    "exp beyond all time": {"exp": 10**12},
+    "iat before all time": {"iat": -1},
     "ttl zero": {"ttl": 0},
     "ttl negative": {"ttl": -1},
     "ttl as text": {"ttl": "10"},
