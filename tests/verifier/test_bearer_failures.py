@@ -152,7 +152,8 @@ def test_scopes_that_are_unavailable_are_503(keys: JWKSet, mint: Mint) -> None:
 def test_scopes_that_fail_are_503(keys: JWKSet, mint: Mint) -> None:
     """Whatever goes wrong while they are looked up, it is no answer of 200 or 500."""
     client = notes_client(keys=[keys], scopes_of=fails_with(OSError("x")))
-    assert ask(client, mint()).status_code == 503
+    answer = ask(client, mint())
+    assert (answer.status_code, answer.get_json()["code"]) == (503, "unavailable")
 
 
 def test_an_error_of_the_view_is_its_own(app: Notes, bearer: Bearer, mint: Mint) -> None:

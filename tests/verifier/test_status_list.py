@@ -117,7 +117,8 @@ def test_a_list_is_made_of_ranges_and_indices() -> None:
         ranges = [tuple(sorted(random.choices(range(128), k=2))) for _ in range(2)]
         wanted = {*indices, *(n for first, last in ranges for n in range(first, last + 1))}
         made = StatusList.of(indices, 128, [(first, last) for first, last in ranges])
-        assert {n for n in range(128) if made[n]} == wanted
+        assert {n for n in range(len(made)) if made[n]} == wanted
+        assert len(made) == 128
 
 
 def test_the_documented_sizes_are_these() -> None:
