@@ -26,7 +26,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Final, Literal, NamedTuple
 
 from flask import current_app
@@ -309,19 +309,22 @@ def _retry_hash(text: str, retry_key: str) -> str:
 
 
 class _Keys(NamedTuple):
-    """What one secret of the service makes tokens with."""
+    """What one secret of the service makes tokens with; `id` names them in a row."""
 
+    id: str
     successors: bytes
     seals: bytes
-
-    @property
-    def id(self) -> str:
-        """Names the keys in a row, so that a row of another secret is known as such."""
-        return digest(self.successors.hex())[:16]
 
 
 def _all_keys() -> list[_Keys]:
     """Those of the current secret first, then of those before it."""
-    secret_key: SecretKey = current_app.extensions["foxtrot_secret_key"]
+    return _keys_of(current_app.extensions["foxtrot_secret_key"])
+
+
+@lru_cache(maxsize=16)
+def _keys_of(secret_key: SecretKey) -> list[_Keys]:
     both = (secret_key.derive_all(purpose) for purpose in (SUCCESSORS, SEALS))
-    return [_Keys(*keys) for keys in zip(*both, strict=True)]
+    return [
+        _Keys(digest(successors.hex())[:16], successors, seals)
+        for successors, seals in zip(*both, strict=True)
+    ]
