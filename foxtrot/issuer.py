@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -69,6 +70,7 @@ class IssuerKeys(Background):
         self._clock = clock
         self._keys: dict[str, Key] = {}
         self._fetched_at: float | None = None
+        self._too_old_after = math.inf
         self._withdrawals = 0
         super().__init__()
 
@@ -83,7 +85,8 @@ class IssuerKeys(Background):
     @property
     def generation(self) -> int:
         """Changes when a key was withdrawn, and when all have become too old."""
-        self._fresh_keys()
+        if self._clock() > self._too_old_after:
+            self._fresh_keys()
         return self._withdrawals
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
@@ -103,16 +106,12 @@ class IssuerKeys(Background):
 
     def _fresh_keys(self) -> dict[str, Key]:
         """The keys at hand, none once they are older than `max_stale`."""
-        if self._is_too_old():
+        if self._clock() > self._too_old_after:
             with self._news:
-                if self._is_too_old():
-                    self._keys, self._fetched_at = {}, None
+                if self._clock() > self._too_old_after:
+                    self._keys, self._fetched_at, self._too_old_after = {}, None, math.inf
                     self._withdrawals += 1
         return self._keys
-
-    def _is_too_old(self) -> bool:
-        fetched_at = self._fetched_at
-        return fetched_at is not None and self._clock() - fetched_at > self._max_stale
 
     def _before_start(self) -> None:
         self._wanted.set()
@@ -160,6 +159,7 @@ class IssuerKeys(Background):
         withdrawn = not self._keys.items() <= keys.items()
         self._keys = keys
         self._fetched_at = self._clock()
+        self._too_old_after = self._fetched_at + self._max_stale
         if withdrawn:
             self._withdrawals += 1
 
