@@ -45,6 +45,10 @@ FAILURES: Final = (DatabaseError, PoolTimeoutError, ObjectDeletedError, StaleDat
 """What the database raises when it cannot answer now, is not what it should be, or lost a row
 to somebody else meanwhile."""
 
+_EACH_FOR_ITSELF: Final[dict[str, dict[str, Any]]] = {
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+    "sqlite": {"begins": None},  # as AUTOCOMMIT would do, which forgets what _set_up_sqlite set
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -131,7 +135,9 @@ def transaction() -> Iterator[None]:
         return
     session.rollback()
     try:
-        session.info["connection"] = session.connection(execution_options={"writes": True})
+        session.info["connection"] = session.connection(
+            execution_options={"begins": "BEGIN IMMEDIATE"}
+        )
         yield
         session.commit()
     except BaseException:
@@ -145,10 +151,11 @@ def transaction() -> Iterator[None]:
 
 
 @contextmanager
-def core_transaction() -> Iterator[Connection]:
-    """Write past the ORM, all or nothing, where its share of the time is too much.
+def core_statements() -> Iterator[Connection]:
+    """A connection past the ORM, where its share of the time is too much; each statement for itself.
 
-    Inside another transaction it is part of that one, and objects do not learn of what is written.
+    Whoever decides by what one statement has read writes on condition that it is so still.
+    Inside a transaction they are part of that one, and objects do not learn of what is written.
     """
     if db.session.registry.has():
         session = db.session()
@@ -158,9 +165,7 @@ def core_transaction() -> Iterator[Connection]:
             return
         session.rollback()  # what was read before is read anew afterwards
     with db.engine.connect() as connection:
-        connection.execution_options(writes=True)
-        with connection.begin():
-            yield connection
+        yield connection.execution_options(**_EACH_FOR_ITSELF[connection.dialect.name])
 
 
 def turn(name: str) -> None:
@@ -216,7 +221,10 @@ def exclusive_connection() -> Iterator[Connection]:
 
     SQLite's write lock does that; on PostgreSQL an advisory lock.
     """
-    with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with (
+        db.engine.connect().execution_options(begins="BEGIN IMMEDIATE") as connection,
+        connection.begin(),
+    ):
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long they take
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
@@ -251,5 +259,6 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    how = connection.get_execution_options().get("begins", "BEGIN")
+    if how is not None:
+        connection.exec_driver_sql(how)

@@ -8,7 +8,7 @@ from datetime import datetime
 from app import refresh_tokens, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
-from app.db import core_transaction, transaction, utcnow
+from app.db import core_statements, transaction, utcnow
 from app.refresh_tokens import Attempt, Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
@@ -110,13 +110,15 @@ def refresh(
 
 
 def _go_on(attempt: Attempt, wish: Wish) -> Renewal | None:
-    """The first use of a refresh token; None for what is not that."""
-    with core_transaction() as connection:
-        successor = refresh_tokens.first_use(attempt, connection)
-        if successor is None:
+    """The first use of a refresh token; None for what is not that, or was not first."""
+    with core_statements() as connection:
+        use = refresh_tokens.first_use(attempt, connection)
+        if use is None:
             return None
-        renewal = _renewed(attempt, successor, wish)
-    refresh_tokens.record(Event.REFRESH_SUCCEEDED, attempt, successor.session)
+        renewal = _renewed(attempt, use.successor, wish)  # if it fails, nothing has happened
+        if not refresh_tokens.claim(use, connection):
+            return None
+    refresh_tokens.record(Event.REFRESH_SUCCEEDED, attempt, use.successor.session)
     return renewal
 
 

@@ -12,8 +12,9 @@ for `WINDOW` after its first use a token is answered with the newest successor, 
 nobody has used yet. A client that was cut off for longer may come back with the
 `Idempotency-Key` of its first try, which opens the window once more. Anything else
 can only be a second holder of the token: the session ends. All that decides stands in
-the session's row, which is locked first: there is never a second branch, and no
-refresh outlives the end of its session.
+the session's row. A first use claims it by one write, on condition that it is as it was
+read; everything else locks it first. So there is never a second branch, and no refresh
+outlives the end of its session.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ import hmac
 import os
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache, reduce
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from flask import current_app
 from sqlalchemy import Connection, bindparam, select, update
@@ -55,7 +56,7 @@ _TOKEN: Final = re.compile(r"(s_[0-9a-z]{26})\.([0-9]{1,9})\.[\w-]{43}\.[\w-]{22
 
 # Built once, because building a statement takes longer than carrying it out.
 
-_HOLD_UNUSED: Final = (
+_FIND_UNUSED: Final = (
     select(
         LoginSession.id,
         LoginSession.authenticated_at,
@@ -73,9 +74,13 @@ _HOLD_UNUSED: Final = (
         LoginSession.refresh_hash == bindparam("token"),
         sessions.IS_LIVE,
     )
-    .with_for_update(of=LoginSession.__table__)
 )
-_NOTE: Final = update(LoginSession).where(LoginSession.id == bindparam("session"))
+_CLAIM: Final = update(LoginSession).where(
+    LoginSession.id == bindparam("session"),
+    LoginSession.refresh_hash == bindparam("token"),
+    LoginSession.rotations.is_not_distinct_from(bindparam("rotations_read")),
+    LoginSession.ended_at.is_(None),
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,14 @@ class Successor:
 
     session: LoginSession | Snapshot
     text: str
+
+
+@dataclass(frozen=True)
+class FirstUse:
+    """The first use of a token, to be claimed; until then nothing has happened."""
+
+    successor: Successor
+    claim: Mapping[str, Any]
 
 
 def begin(session: LoginSession) -> str:
@@ -146,20 +159,19 @@ def snapshot_of(attempt: Attempt) -> Snapshot | None:
     return found
 
 
-def first_use(attempt: Attempt, connection: Connection) -> Successor | None:
-    """Trade the unused token of a live session for its successor; None for any other.
-
-    The session is locked, so that of many at once one wins.
-    """
+def first_use(attempt: Attempt, connection: Connection) -> FirstUse | None:
+    """Find the successor of the unused token of a live session; None for any other token."""
     unused = {"sid": attempt.session_id, "token": digest(attempt.text)}
-    row = connection.execute(_HOLD_UNUSED, {**unused, **sessions.limits(attempt.now)}).first()
+    row = connection.execute(_FIND_UNUSED, {**unused, **sessions.limits(attempt.now)}).first()
     if row is None:
         return None
     rotation = _rotate(attempt)
     successor = _successor(attempt.text, rotation)
     kept = rotations.still_open(rotations.load(row.rotations), attempt.now)
-    noted = {
+    claim = {
         "session": row.id,
+        "token": unused["token"],
+        "rotations_read": row.rotations,
         "refresh_hash": digest(successor),
         "rotations": rotations.dump([*kept, rotation]),
         "unseen_answer": attempt.answer,
@@ -167,11 +179,18 @@ def first_use(attempt: Attempt, connection: Connection) -> Successor | None:
         "address": attempt.client.address,
         "user_agent": attempt.client.user_agent,
     }
-    connection.execute(_NOTE, noted)
     grant = Grant.of(row.granted_audience, row.granted_scope)
     user = Holder(row.public_id, row.email, row.own_scopes)
     session = Snapshot(row.id, attempt.session_id, row.authenticated_at, grant, user)
-    return Successor(session, successor)
+    return FirstUse(Successor(session, successor), claim)
+
+
+def claim(use: FirstUse, connection: Connection) -> bool:
+    """Trade the token for its successor, unless the session has changed or ended meanwhile.
+
+    Of many at once one wins.
+    """
+    return connection.execute(_CLAIM, use.claim).rowcount == 1
 
 
 def replay(attempt: Attempt) -> Successor | AppError:

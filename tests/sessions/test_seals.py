@@ -109,7 +109,7 @@ def test_what_was_never_handed_out_waits_for_no_database(
     """A stranger's garbage is refused while somebody else holds all locks."""
     forged = program.first.refresh[:-1] + ("x" if program.first.refresh[-1] != "x" else "y")
     with app.app_context(), db.engine.connect() as connection:
-        connection.execution_options(writes=True)
+        connection.execution_options(begins="BEGIN IMMEDIATE")
         with connection.begin():
             connection.execute(select(LoginSession.id).with_for_update())
             for text in ("x", forged):
