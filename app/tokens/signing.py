@@ -65,6 +65,11 @@ def own_key_sources(ring: KeyRing, shared_secret: str | None) -> list[KeySource]
     return sources
 
 
+def key_sources() -> tuple[KeySource, ...]:
+    """The keys of this app, to verify a token with."""
+    return tuple(own_key_sources(_ring(), current_app.config["FOXTROT_SHARED_SECRET"]))
+
+
 def publishes_keys() -> bool:
     """Say whether services find public keys here, or share a secret instead."""
     return _ring().shows_keys()
