@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, Response
 from flask.views import MethodView, View
 
 from foxtrot.flask import Bearer, UndecidedRoutes, public
@@ -167,6 +167,30 @@ def test_a_class_that_dispatches_by_itself_is_not_judged_by_its_methods(
     said = refusal(bearer, app)
     assert "/own: own" in said
     assert "/plain: plain" in said
+
+
+def test_a_view_that_is_not_written_in_python_is_named_by_itself(
+    bearer: Bearer, app: Flask
+) -> None:
+    """It has no file and line."""
+    app.add_url_rule("/max", "max", max)
+    assert "  GET /max: max, <built-in function max>" in refusal(bearer, app)
+
+
+def test_a_class_that_is_called_as_a_view_is_guarded_like_a_function(
+    bearer: Bearer, app: Flask, mint: Mint
+) -> None:
+    """It is no class of views: what it makes is the answer."""
+
+    class Page(Response):
+        def __init__(self) -> None:
+            super().__init__("in")
+
+    app.add_url_rule("/page", "page", bearer.required()(Page))
+    bearer.guard(app)
+    client = app.test_client()
+    assert ask(client, None, "/page").status_code == 401
+    assert ask(client, mint(), "/page").text == "in"
 
 
 # Async views

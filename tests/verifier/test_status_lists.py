@@ -18,6 +18,7 @@ import pytest
 
 from foxtrot import InvalidToken, JWKSet, StatusLists, Unavailable, Verifier, status
 from foxtrot.flask import Bearer
+from foxtrot.jwk import Key
 from foxtrot.status import GRACE_SECONDS
 from tests.verifier.lists import PATH, mint_list, place
 from tests.verifier.minting import (
@@ -389,6 +390,34 @@ def test_an_older_list_that_says_the_same_is_a_confirmation(issuer: Issuer) -> N
     issuer.publish([7], iat=NOW - 60)
     issuer.pass_time(FRESH + 1)
     assert issuer.answers(issuer.token(8), on_stale="deny") == "u_alice"
+
+
+class Late:
+    """A key source that has no keys at first."""
+
+    generation = 0
+
+    def __init__(self, keys: JWKSet) -> None:
+        self.keys, self.is_there, self.algorithms = keys, False, keys.algorithms
+
+    def find(self, kid: str | None, algorithm: str) -> Key | None:
+        if not self.is_there:
+            raise Unavailable("There are no keys yet.")
+        return self.keys.find(kid, algorithm)
+
+
+def test_a_list_that_comes_before_the_keys_is_read_again(issuer: Issuer, keys: JWKSet) -> None:
+    """The thread that fetches lists goes on, and a request need not wait for a second try."""
+    late = Late(keys)
+    lists = StatusLists(issuer.site.url, (late,), clock=issuer.clock, uptime=issuer.uptime)
+    issuer.verifier = issuer.make_verifier(status=lists)
+    issuer.publish([7])
+    assert issuer.answers(issuer.token(7), on_stale="deny") == "unavailable"
+    thread, late.is_there = lists._thread, True
+    issuer.pass_time(status.RETRY_SECONDS)
+    lists._wanted.set()
+    wait_until(lambda: issuer.answers(issuer.token(7)) == "revoked")
+    assert lists._thread is thread
 
 
 ELSEWHERE = [
