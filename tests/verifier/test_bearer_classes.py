@@ -85,6 +85,17 @@ def test_methods_that_a_class_does_not_announce_need_a_decision_too(
     assert "PROPFIND" in said
 
 
+def test_a_rule_for_whatever_method_needs_a_decision_of_the_class(
+    bearer: Bearer, app: Flask
+) -> None:
+    """Beside other rules, too: a method may have any name."""
+    members = {"get": public(lambda _self: "open")}
+    board: Any = type("Board", (MethodView,), members)
+    app.add_url_rule("/board", view_func=board.as_view("board"))
+    app.url_map.add(app.url_rule_class("/any", endpoint="board"))
+    assert "/any: board" in refusal(bearer, app)
+
+
 def test_a_subclass_does_not_inherit_a_decision_that_it_overrides(
     bearer: Bearer, app: Flask
 ) -> None:

@@ -156,3 +156,13 @@ def test_a_decided_route_may_come_later(bearer: Bearer, app: Flask) -> None:
     assert [ask(client, None, path).status_code for path in ("/notes", "/late", "/later")] == (
         [401] * 3
     )
+
+
+def test_a_view_that_is_there_stays_where_another_is_only_a_default(
+    bearer: Bearer, app: Flask
+) -> None:
+    """As in any other dict."""
+    app.add_url_rule("/early", "early", bearer.required()(view))
+    bearer.guard(app)
+    app.view_functions.setdefault("early", public(lambda: "open"))
+    assert app.test_client().get("/early").status_code == 401

@@ -173,6 +173,12 @@ def test_a_method_of_an_object_cannot_be_public() -> None:
         public(Bearer(ISSUER, AUDIENCE).init_app)
 
 
+def test_a_type_of_pythons_own_cannot_be_public() -> None:
+    """It cannot be marked either."""
+    with pytest.raises(Misuse, match="not a method"):
+        public(str)
+
+
 def test_a_view_of_the_services_own_guard_cannot_be_public() -> None:
     """Two decisions about one view are one too many."""
 

@@ -183,6 +183,24 @@ def test_a_list_that_no_token_needs_is_forgotten(issuer: Issuer) -> None:
     assert issuer.fetches == before + 1
 
 
+def test_a_list_is_kept_for_the_token_that_lives_longest(issuer: Issuer) -> None:
+    """In whichever order they come."""
+    for lifetime in (60, 900, 90):
+        issuer.answers(issuer.token(7, exp=NOW + lifetime))
+    issuer.publish([7])
+    issuer.pass_time(100)
+    lists: Any = issuer.verifier._status
+    lists._wanted.set()
+    wait_until(lambda: issuer.fetches == 2)
+
+
+def test_the_thread_sleeps_between_two_fetches(issuer: Issuer) -> None:
+    """What woke it is over then."""
+    issuer.answers(issuer.token(7))
+    lists: Any = issuer.verifier._status
+    wait_until(lambda: not lists._wanted.is_set())
+
+
 def test_an_unchanged_list_is_not_sent_again(issuer: Issuer, site: Site) -> None:
     """The service shows the ETag of the list at hand; a 304 makes it fresh again."""
     issuer.publish([7], etag='W/"one"')
