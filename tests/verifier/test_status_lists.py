@@ -169,6 +169,16 @@ def test_a_list_grown_stale_is_fetched_before_the_answer(issuer: Issuer) -> None
     assert issuer.answers(issuer.token(7)) == "revoked"
 
 
+def test_a_list_is_fresh_for_its_ttl_and_a_second(issuer: Issuer, site: Site) -> None:
+    """So long it counts while the issuer is away, and no longer."""
+    issuer.answers(issuer.token(7))
+    site.serve(PATH, b"", 500)
+    issuer.pass_time(FRESH)
+    assert issuer.answers(issuer.token(8), on_stale="deny") == "u_alice"
+    issuer.pass_time(0.001)
+    assert issuer.answers(issuer.token(8), on_stale="deny") == "unavailable"
+
+
 def test_a_list_that_no_token_needs_is_forgotten(issuer: Issuer) -> None:
     """It is polled for as long as a token that was seen may live, and no longer."""
     issuer.publish([], ttl=1)
@@ -460,6 +470,7 @@ ELSEWHERE = [
     "http://127.0.0.1:{port}/0 HTTP/1.0",
     "http://127.0.0.1:{port}\\evil",
     "/status-lists/0",
+    "status-lists/0",
     "file:///etc/passwd",
     "",
 ]
