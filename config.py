@@ -24,7 +24,7 @@ from dotenv import dotenv_values
 from publicsuffixlist import PublicSuffixList
 
 from foxtrot.errors import WeakKey
-from foxtrot.jwk import refuse_weak_secret
+from foxtrot.secret_policy import refuse_weak_secret
 
 ROOT: Final = Path(__file__).resolve().parent
 PREFIX: Final = "FOXTROT_"

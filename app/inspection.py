@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from flask import current_app
-
 from app import machines, tokens
-from foxtrot import InvalidToken, Token, Verifier
+from app.db import utcnow
+from app.machines import Holder
+from foxtrot import InvalidToken, Token
 
 _TIMES: Final = ("iat", "nbf", "exp", "auth_time")
 
@@ -52,7 +52,7 @@ def inspect(text: str, audience: str | None = None) -> Report:
     header, claims = _peek(text)
     audience = audience or _first_audience(claims)
     try:
-        token = _verifier(audience).verify(text)
+        token = machines.verifier_for(audience, Holder(utcnow())).verify(text)
     except InvalidToken as error:
         verdict = f"The service {audience!r} would refuse it ({error.reason}): {error.detail}"
         also = ", ".join(error.reasons[1:])
@@ -64,20 +64,6 @@ def inspect(text: str, audience: str | None = None) -> Report:
 def _praise(token: Token, audience: str) -> str:
     until = _moment(token.expires_at)
     return f"The service {audience!r} would accept it for {token.subject}, until {until}."
-
-
-class _Holders:
-    """Whether a token has ended, by the database."""
-
-    def ended(self, token: Token) -> bool:
-        return machines.holder_scopes(token) is None
-
-
-def _verifier(audience: str) -> Verifier:
-    ring = current_app.extensions["foxtrot_keys"]
-    shared = current_app.config["FOXTROT_SHARED_SECRET"]
-    sources = tokens.own_key_sources(ring, shared)
-    return Verifier(tokens.issuer(), audience, keys=sources, status=_Holders(), remember=0)
 
 
 def _first_audience(claims: dict[str, Any] | None) -> str:

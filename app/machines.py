@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from flask import current_app
 from sqlalchemy import delete
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -66,17 +65,9 @@ def introspect(text: str, caller: Service, now: datetime | None = None) -> dict[
     :raises Unavailable: it cannot be said now.
     """
     now = now or utcnow()
-    holder = _Holder(now)
-    verifier = Verifier(
-        tokens.issuer(),
-        caller.name,
-        keys=_key_sources(),
-        status=holder,
-        remember=0,
-        clock=holder.clock,
-    )
+    holder = Holder(now)
     try:
-        token = verifier.verify(text)
+        token = verifier_for(caller.name, holder).verify(text)
     except InvalidToken:
         return None
     except CannotTell:
@@ -149,8 +140,8 @@ def holder_scopes(token: Token, now: datetime | None = None) -> frozenset[str] |
     return token.scopes & service.may
 
 
-class _Holder:
-    """Tells a verifier whether a token has ended, and keeps what its holder may."""
+class Holder:
+    """Tells a verifier whether a token has ended at a moment, and keeps what its holder may."""
 
     def __init__(self, now: datetime) -> None:
         self.scopes: frozenset[str] | None = None
@@ -164,26 +155,34 @@ class _Holder:
         return self._now.timestamp()
 
 
+def verifier_for(audience: str, holder: Holder) -> Verifier:
+    """A verifier as the service *audience* has one, which asks the database for the rest."""
+    return Verifier(
+        tokens.issuer(),
+        audience,
+        keys=tokens.key_sources(),
+        status=holder,
+        remember=0,
+        clock=holder.clock,
+    )
+
+
 def _read(text: str, now: datetime) -> Token | None:
     """A token of ours that has not expired, for whichever service; whether it ended is not asked.
 
     :raises Unavailable: it cannot be said now.
     """
     try:
-        signed = signature.check(text, _key_sources())
+        keys = tokens.key_sources()
+        signed = signature.check(text, keys)
         named = signed.claims.get("aud")
         audience = named[0] if isinstance(named, tuple) and named else tokens.issuer()
-        verifier = Verifier(tokens.issuer(), str(audience) or "-", keys=_key_sources())
+        verifier = Verifier(tokens.issuer(), str(audience) or "-", keys=keys)
         return verifier.judge(signed, now.timestamp())
     except InvalidToken:
         return None
     except CannotTell:
         raise Unavailable from None
-
-
-def _key_sources() -> tuple[Any, ...]:
-    ring = current_app.extensions["foxtrot_keys"]
-    return tuple(tokens.own_key_sources(ring, current_app.config["FOXTROT_SHARED_SECRET"]))
 
 
 def _thawed(value: Any) -> Any:

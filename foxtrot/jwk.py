@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -33,9 +33,7 @@ from jwt.exceptions import InvalidKeyError
 
 from foxtrot.errors import UnusableKey, WeakKey
 from foxtrot.roca import is_roca
-
-MIN_SECRET_BYTES: Final = 32
-"""RFC 7518 section 3.2: an HS256 key has at least the size of the hash."""
+from foxtrot.secret_policy import refuse_encoded_public_key, refuse_weak_secret, secret_bytes
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -57,76 +55,7 @@ _REQUIRED_MEMBERS: Final = {
     "RSA": ("kty", "e", "n"),
 }
 
-_HOW: Final = "Make a good one with `openssl rand -base64 48`."
-
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-
-WELL_KNOWN_SECRETS: Final = frozenset(
-    {
-        "a-string-secret-at-least-256-bits-long",
-        "admin",
-        "change-me",
-        "change-this",
-        "change_me",
-        "changeme",
-        "changethis",
-        "default",
-        "dev",
-        "development",
-        "django-insecure",
-        "example",
-        "foxtrot",
-        "hello-world",
-        "helloworld",
-        "insecure",
-        "jwt-secret",
-        "jwt-secret-key",
-        "jwt_secret",
-        "jwt_secret_key",
-        "jwtsecret",
-        "keyboard-cat",
-        "keyboardcat",
-        "letmein",
-        "my-secret",
-        "my-secret-key",
-        "my_secret",
-        "mysecret",
-        "none",
-        "null",
-        "passw0rd",
-        "password",
-        "please-change-me",
-        "qwerty",
-        "replace-me",
-        "replaceme",
-        "root",
-        "secret",
-        "secret-key",
-        "secret_key",
-        "secretkey",
-        "shhhhh",
-        "shhhhhared-secret",
-        "super-secret",
-        "super-secret-key",
-        "super_secret_key",
-        "supersecret",
-        "supersecretkey",
-        "test",
-        "testing",
-        "this-is-a-secret",
-        "thisisasecret",
-        "top-secret",
-        "topsecret",
-        "your-256-bit-secret",
-        "your-256-bit-secret-here",
-        "your-secret",
-        "your-secret-key",
-        "your-secret-key-change-in-production",
-        "your_secret",
-        "your_secret_key",
-    }
-)
-"""Secrets of tutorials, test suites and debugger pages: everybody has them."""
 
 
 class Key:
@@ -169,8 +98,8 @@ class Key:
         :raises WeakKey: shorter than 32 bytes, repetitive, or publicly known.
         :raises UnusableKey: it is no secret but a public key, a certificate or a JWK.
         """
-        material = _secret_bytes(secret)
-        _refuse_encoded_public_key(material)
+        material = secret_bytes(secret)
+        refuse_encoded_public_key(material)
         refuse_weak_secret(material)
         return cls("HS256", material, kid)
 
@@ -180,7 +109,7 @@ class Key:
 
         Only `foxtrot.signature.check` uses it; a `Verifier` has no way to.
         """
-        return cls("HS256", _secret_bytes(secret), None)
+        return cls("HS256", secret_bytes(secret), None)
 
     @classmethod
     def from_pem(cls, pem: str | bytes, kid: str | None = None) -> Key:
@@ -283,57 +212,3 @@ def _refuse_weak_rsa(material: RSAPublicKey) -> None:
             "This RSA key comes from hardware whose keys can be factored (CVE-2017-15361)."
             " Make one with `openssl genpkey`."
         )
-
-
-def _secret_bytes(secret: str | bytes) -> bytes:
-    if not isinstance(secret, str | bytes):
-        raise UnusableKey("A shared secret is a string or bytes.")
-    if not secret:
-        raise WeakKey(f"The shared secret is empty. {_HOW}")
-    try:
-        material = _ALGORITHMS["HS256"].prepare_key(secret)
-    except InvalidKeyError as error:
-        raise UnusableKey(str(error)) from None
-    return cast(bytes, material)
-
-
-def _refuse_encoded_public_key(secret: bytes) -> None:
-    """Refuse a public key that lost its PEM frame on the way into the wrong setting."""
-    packed = b"".join(secret.split()).translate(bytes.maketrans(b"-_", b"+/"))
-    try:
-        decoded = b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
-    except ValueError:
-        return
-    try:
-        _ALGORITHMS["HS256"].prepare_key(decoded or b"empty")
-    except InvalidKeyError:
-        raise UnusableKey("This is a public key in base64, not a secret.") from None
-
-
-def refuse_weak_secret(secret: bytes) -> None:
-    """Raise `WeakKey` for a secret that is short, repetitive or publicly known."""
-    secret = secret.rstrip(b"\0")  # HMAC pads with zeros: they add nothing
-    text = secret.decode("utf-8", "replace").strip().casefold()
-    if text in WELL_KNOWN_SECRETS:
-        raise WeakKey(f"The secret {text!r} stands in tutorials: everybody knows it. {_HOW}")
-    if len(secret) < MIN_SECRET_BYTES:
-        raise WeakKey(
-            f"A shared secret needs at least {MIN_SECRET_BYTES} bytes (RFC 7518 section 3.2);"
-            f" this one has {len(secret)}. {_HOW}"
-        )
-    if len(set(secret)) < 8 or _is_repetition(secret) or _repeats_known(text):
-        raise WeakKey(f"The secret repeats itself and can be guessed. {_HOW}")
-
-
-def _is_repetition(secret: bytes) -> bool:
-    """Say whether *secret* is a text of fewer than 32 bytes, written twice or more."""
-    longest = min(len(secret) // 2, MIN_SECRET_BYTES - 1)
-    return any(secret[length:] == secret[:-length] for length in range(1, longest + 1))
-
-
-def _repeats_known(text: str) -> bool:
-    """Say whether *text* is a well-known secret written several times over."""
-    return any(
-        len(known) >= 3 and not text.replace(known, "").strip("-_ 0123456789")
-        for known in WELL_KNOWN_SECRETS
-    )

@@ -10,18 +10,18 @@ import { jwtVerify } from "jose";
 
 const FETCH_MILLISECONDS = 1000;
 const MAX_BYTES = 128 * 1024;
+const UNKNOWN = { bits: null, width: 1, issuedAt: 0, staleAt: 0, fetching: null };
 const unpack = promisify(inflate);
 
 export function createStatusLists({ issuer, keys }) {
   const lists = new Map();
 
   return async function ended(claims) {
-    const place = claims.status?.status_list;
-    if (place === undefined) return false;
-    const { idx, uri } = place;
+    if (claims.status === undefined) return false;
+    const { idx, uri } = claims.status?.status_list ?? {};
     if (!Number.isSafeInteger(idx) || idx < 0 || typeof uri !== "string") return true;
     if (!uri.startsWith(`${issuer.replace(/\/$/, "")}/`)) return true;
-    const list = lists.get(uri) ?? { bits: null, width: 1, staleAt: 0, fetching: null };
+    const list = lists.get(uri) ?? { ...UNKNOWN };
     lists.set(uri, list);
     if (Date.now() >= list.staleAt) await (list.fetching ??= refresh(list, uri, issuer, keys));
     return list.bits !== null && valueAt(list, idx) !== 0;
@@ -54,8 +54,13 @@ async function takeOver(list, text, uri, keys) {
   });
   const { bits, lst } = payload.status_list;
   if (![1, 2, 4, 8].includes(bits)) throw new Error("bits is not 1, 2, 4 or 8");
-  list.bits = await unpack(Buffer.from(lst, "base64url"), { maxOutputLength: MAX_BYTES });
+  const unpacked = await unpack(Buffer.from(lst, "base64url"), { maxOutputLength: MAX_BYTES });
+  // An older list is fine if it says the same: workers of the issuer sign at times of their own.
+  const isOlder = payload.iat < list.issuedAt;
+  if (isOlder && !unpacked.equals(list.bits)) throw new Error("it is older than the one at hand");
+  list.bits = unpacked;
   list.width = bits;
+  list.issuedAt = Math.max(payload.iat, list.issuedAt);
   list.staleAt = Date.now() + 1000 * Math.min(payload.ttl ?? 10, 3600);
 }
 

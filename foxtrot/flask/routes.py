@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from flask import Flask, Request
 from flask.views import MethodView, http_method_funcs
-from werkzeug.routing import Rule
+from werkzeug.routing import Rule, RuleFactory
 
 from foxtrot.flask.demand import Demand
 from foxtrot.flask.misuse import above_the_route, is_no_function, misuse, place_of
@@ -95,6 +95,7 @@ def guard(app: Flask, public: Collection[str]) -> None:
     if routes:
         raise UndecidedRoutes(routes)
     app.view_functions = _DecidedViews(app)
+    _take_decided_rules_only(app)
 
 
 def is_spared(app: Flask, request: Request) -> bool:
@@ -141,6 +142,20 @@ class _DecidedViews(dict[str, Any]):
         return self
 
 
+def _take_decided_rules_only(app: Flask) -> None:
+    """Have the map refuse a rule by which something of a view runs that is undecided."""
+    add = app.url_map.add
+
+    def add_decided(rulefactory: RuleFactory) -> None:
+        for rule in rulefactory.get_rules(app.url_map):
+            view = app.view_functions.get(rule.endpoint)
+            if view is not None and (routes := list(_lines(app, rule.endpoint, view, [rule]))):
+                raise UndecidedRoutes(routes)
+        add(rulefactory)
+
+    app.url_map.add = add_decided  # type: ignore[method-assign]
+
+
 def _open(app: Flask, endpoints: Collection[str]) -> None:
     if isinstance(endpoints, str):
         raise misuse('public is a list of endpoints, like ["static"].')
@@ -153,9 +168,15 @@ def _open(app: Flask, endpoints: Collection[str]) -> None:
     app.extensions[_PUBLIC] = frozenset(endpoints) | app.extensions.get(_PUBLIC, frozenset())
 
 
-def _lines(app: Flask, endpoint: str, view: AnyView) -> Iterator[str]:
-    """Describe the undecided methods of a view, as one line for each of its paths."""
-    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint]
+def _lines(
+    app: Flask, endpoint: str, view: AnyView, rules: Sequence[Rule] | None = None
+) -> Iterator[str]:
+    """Describe the undecided methods of a view, as one line for each of its rules.
+
+    Those of the app's map, or those given, which are about to come into it.
+    """
+    if rules is None:
+        rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint]
     name = _bare(view)
     methods: Sequence[str | None] = _told_apart(view, rules) or (None,)
     undecided = [m for m in methods if name is not None or not _who(app, endpoint, view, m)]
@@ -227,8 +248,11 @@ def _handler(view: AnyView | None, method: str | None) -> AnyView | None:
 def _told_apart(view: AnyView, rules: Sequence[Rule]) -> list[str]:
     """Give the methods for which a view runs something of its own; none if it is all one.
 
-    Those that no rule serves yet are among them: a rule may follow.
+    Those that no rule serves yet are among them: a rule may follow. To a rule for any method
+    whatever it is all one, since none but the class as a whole can decide about that.
     """
+    if any(rule.methods is None for rule in rules):
+        return []
     methods = _METHODS.union(*(rule.methods or () for rule in rules))
     return [name for name in sorted(methods) if _handler(view, name) is not None]
 

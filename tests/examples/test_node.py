@@ -32,6 +32,7 @@ class Issuer:
         self.signer: Signer = new_signer("key-1")
         self.url = ""
         self.list_type = "statuslist+jwt"
+        self.ended, self.age, self.ttl = [ENDED], 0, 10.0
         self.app = Flask(__name__)
         keys = {"keys": [self.signer.public_jwk()]}
         self.app.add_url_rule("/.well-known/jwks.json", "keys", lambda: keys)
@@ -39,13 +40,14 @@ class Issuer:
 
     def status_list(self) -> Response:
         bits = bytearray(1000)
-        bits[ENDED // 8] |= 1 << ENDED % 8
-        now = int(time.time())
+        for place in self.ended:
+            bits[place // 8] |= 1 << place % 8
+        now = int(time.time()) - self.age
         claims = {
             "sub": f"{self.url}/status-lists/0",
             "iat": now,
             "exp": now + 600,
-            "ttl": 10,
+            "ttl": self.ttl,
             "status_list": {"bits": 1, "lst": b64(zlib.compress(bytes(bits)))},
         }
         text = self.signer.sign(claims, {"typ": self.list_type})
@@ -108,6 +110,20 @@ def test_a_token_without_a_place_counts_until_it_expires(notes: str, issuer: Iss
 def test_a_place_that_is_none_is_refused(notes: str, issuer: Issuer, idx: Any) -> None:
     """Outside the list, or no number."""
     assert answer(notes, issuer.token_of(idx))[0] == 401
+
+
+@pytest.mark.parametrize("status", [None, 5, "x", {}, {"status_list": None}, {"other": {}}])
+def test_a_status_that_names_no_place_is_refused(notes: str, issuer: Issuer, status: Any) -> None:
+    """What cannot be asked for cannot be known."""
+    assert answer(notes, issuer.token(status=status))[0] == 401
+
+
+def test_an_older_list_never_replaces_the_one_at_hand(notes: str, issuer: Issuer) -> None:
+    """An ended session does not live again because an old answer was kept somewhere."""
+    issuer.ttl = 0.001
+    assert answer(notes, issuer.token_of(ENDED))[0] == 401
+    issuer.ended, issuer.age = [], 60
+    assert answer(notes, issuer.token_of(ENDED))[0] == 401
 
 
 def test_a_list_of_somebody_else_is_not_asked(notes: str, issuer: Issuer) -> None:

@@ -1,4 +1,4 @@
-"""Which services a user's token is for, and which scopes go to which of them (app/services.py)."""
+"""Which services a user's token is for, and which scopes go to which of them (app/services/)."""
 
 from __future__ import annotations
 

@@ -294,7 +294,8 @@ def test_a_refusal_is_a_problem_document(client: FlaskClient, mint: Mint) -> Non
         problem = answer.get_json()
         assert answer.content_type == "application/problem+json"
         assert problem["status"] == answer.status_code
-        assert {"type", "title", "detail", "code"} <= problem.keys()
+        assert {"title", "detail", "code"} <= problem.keys()
+        assert problem["type"] == "about:blank"
 
 
 def test_a_refusal_is_not_stored(client: FlaskClient, mint: Mint) -> None:

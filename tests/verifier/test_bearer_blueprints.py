@@ -105,10 +105,21 @@ def test_the_view_knows_whose_token_it_was(bearer: Bearer, mint: Mint) -> None:
     assert ask(registered(blueprint), mint(), "/").text == "u_alice"
 
 
+def test_a_blueprint_may_have_something_else_to_do_when_it_is_registered(
+    bearer: Bearer, calls: list[str]
+) -> None:
+    """Whoever looks for a view that it has already passes over that."""
+    notes = Blueprint("notes", __name__)
+    notes.record(print)
+    notes.add_url_rule("/notes", "notes", bearer.required()(lambda: "in"))
+    assert registered(notes).get("/notes").status_code == 401
+
+
 def test_the_guard_comes_before_the_blueprints_own_hooks(bearer: Bearer, calls: list[str]) -> None:
     """Also before those that were registered earlier: none works for a stranger."""
     blueprint = Blueprint("notes", __name__)
     blueprint.before_request(lambda: calls.append("hook"))
+    blueprint.before_request(lambda: calls.append("another"))
     bearer.protect(blueprint)
     blueprint.add_url_rule("/", "index", lambda: "in")
     assert ask(registered(blueprint), None, "/").status_code == 401

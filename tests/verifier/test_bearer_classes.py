@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, Response
 from flask.views import MethodView, View
 
 from foxtrot.flask import Bearer, UndecidedRoutes, public
@@ -83,6 +83,17 @@ def test_methods_that_a_class_does_not_announce_need_a_decision_too(
     said = refusal(bearer, app)
     assert "DELETE" in said
     assert "PROPFIND" in said
+
+
+def test_a_rule_for_whatever_method_needs_a_decision_of_the_class(
+    bearer: Bearer, app: Flask
+) -> None:
+    """Beside other rules, too: a method may have any name."""
+    members = {"get": public(lambda _self: "open")}
+    board: Any = type("Board", (MethodView,), members)
+    app.add_url_rule("/board", view_func=board.as_view("board"))
+    app.url_map.add(app.url_rule_class("/any", endpoint="board"))
+    assert "/any: board" in refusal(bearer, app)
 
 
 def test_a_subclass_does_not_inherit_a_decision_that_it_overrides(
@@ -167,6 +178,30 @@ def test_a_class_that_dispatches_by_itself_is_not_judged_by_its_methods(
     said = refusal(bearer, app)
     assert "/own: own" in said
     assert "/plain: plain" in said
+
+
+def test_a_view_that_is_not_written_in_python_is_named_by_itself(
+    bearer: Bearer, app: Flask
+) -> None:
+    """It has no file and line."""
+    app.add_url_rule("/max", "max", max)
+    assert "  GET /max: max, <built-in function max>" in refusal(bearer, app)
+
+
+def test_a_class_that_is_called_as_a_view_is_guarded_like_a_function(
+    bearer: Bearer, app: Flask, mint: Mint
+) -> None:
+    """It is no class of views: what it makes is the answer."""
+
+    class Page(Response):
+        def __init__(self) -> None:
+            super().__init__("in")
+
+    app.add_url_rule("/page", "page", bearer.required()(Page))
+    bearer.guard(app)
+    client = app.test_client()
+    assert ask(client, None, "/page").status_code == 401
+    assert ask(client, mint(), "/page").text == "in"
 
 
 # Async views

@@ -66,6 +66,7 @@ def test_undecided_routes_refuse_the_start_and_are_all_named(bearer: Bearer, app
     assert re.search(rf"^  GET /one: one, {place}$", said, re.MULTILINE)
     assert re.search(rf"^  GET /two: one, {place}$", said, re.MULTILINE)
     assert "/me" not in said
+    assert "without a path" not in said
 
 
 def test_what_is_said_says_what_to_do(bearer: Bearer, app: Flask) -> None:
@@ -110,6 +111,28 @@ def test_a_guard_above_the_route_is_found_in_a_protected_blueprint_too(bearer: B
     service = Flask("service", static_folder=None)
     service.register_blueprint(blueprints[0])
     assert "above the route" in refusal(bearer, service)
+
+
+def test_what_was_opened_once_stays_open_when_the_guard_is_called_again(
+    bearer: Bearer, app: Flask
+) -> None:
+    """A second call adds to the first."""
+    app.add_url_rule("/one", "one", lambda: "open")
+    bearer.guard(app, public=["one"])
+    bearer.guard(app)
+    assert app.test_client().get("/one").text == "open"
+
+
+def test_a_view_of_the_services_own_guard_may_be_guarded_elsewhere_too(
+    bearer: Bearer, app: Flask
+) -> None:
+    """What stands on it decides where it is a view by itself."""
+    views = [lambda: "in"]
+    views[0].access = "who is signed in"  # type: ignore[attr-defined]
+    app.add_url_rule("/token", "token", bearer.required()(views[0]))
+    app.add_url_rule("/cookie", "cookie", views[0])
+    bearer.guard(app)
+    assert app.test_client().get("/cookie").text == "in"
 
 
 # The static folder, and other views that are not the service's own

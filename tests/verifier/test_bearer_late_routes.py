@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from flask import Blueprint, Flask
 from flask.views import MethodView
+from werkzeug.routing import Rule, Submount
 
-from foxtrot.flask import Bearer, UndecidedRoutes
+from foxtrot.flask import Bearer, UndecidedRoutes, public
 from tests.verifier.service import ask
 
 
@@ -101,6 +102,47 @@ def test_a_service_that_swallows_the_error_has_no_open_route(
     assert client.get("/late").status_code in (404, 500)
 
 
+class Board(MethodView):
+    """Decided for the methods that everybody knows."""
+
+    @public
+    def get(self) -> str:
+        return "open"
+
+    def propfind(self) -> str:
+        return "in"
+
+
+def name_the_endpoint(app: Flask) -> None:
+    app.add_url_rule("/late", "board", methods=["PROPFIND"])
+
+
+def name_the_view(app: Flask) -> None:
+    app.add_url_rule("/late", "board", app.view_functions["board"], methods=["PROPFIND"])
+
+
+def submount(app: Flask) -> None:
+    app.url_map.add(Submount("/late", [Rule("/", endpoint="board", methods=["PROPFIND"])]))
+
+
+def serve_any_method(app: Flask) -> None:
+    app.url_map.add(Rule("/late", endpoint="board"))
+
+
+@pytest.mark.parametrize("late", [name_the_endpoint, name_the_view, submount, serve_any_method])
+def test_a_later_rule_serves_nothing_undecided_of_an_earlier_class(
+    late: Callable[[Flask], None], bearer: Bearer, app: Flask
+) -> None:
+    """A method of the service's own needs a decision, too; the rule is refused, and not kept."""
+    app.add_url_rule("/early", view_func=Board.as_view("board"))
+    bearer.guard(app)
+    with pytest.raises(UndecidedRoutes, match=r"/late/?: board"):
+        late(app)
+    client = app.test_client()
+    assert client.open("/late", method="PROPFIND").status_code == 404
+    assert client.get("/early").text == "open"
+
+
 def test_a_decided_route_may_come_later(bearer: Bearer, app: Flask) -> None:
     """By whatever decides."""
     bearer.guard(app)
@@ -114,3 +156,13 @@ def test_a_decided_route_may_come_later(bearer: Bearer, app: Flask) -> None:
     assert [ask(client, None, path).status_code for path in ("/notes", "/late", "/later")] == (
         [401] * 3
     )
+
+
+def test_a_view_that_is_there_stays_where_another_is_only_a_default(
+    bearer: Bearer, app: Flask
+) -> None:
+    """As in any other dict."""
+    app.add_url_rule("/early", "early", bearer.required()(view))
+    bearer.guard(app)
+    app.view_functions.setdefault("early", public(lambda: "open"))
+    assert app.test_client().get("/early").status_code == 401

@@ -23,14 +23,15 @@ MODULES = {
     "optional without parentheses": ("needs its parentheses", "@app.get('/')\n@bearer.optional"),
     "above the route": ("above the route", "@bearer.required()\n@app.get('/')"),
     "above the route of a blueprint": ("above the route", "@bearer.required()\n@notes.get('/')"),
-    "optional above the route": ("above the route", "@bearer.optional()\n@notes.get('/')"),
+    "optional above the route": ("@bearer.optional stands", "@bearer.optional()\n@notes.get('/')"),
     "unknown argument": ("takes no 'scope'", "@app.get('/')\n@bearer.required(scope='a')"),
     "empty scope": ("not empty", "@app.get('/')\n@bearer.required('')"),
     "no scope": ("not empty", "@app.get('/')\n@bearer.required(None)"),
     "two scopes in one": ("one scope per argument", "@app.get('/')\n@bearer.required('a b')"),
     "scopes in a list": ("a text", "@app.get('/')\n@bearer.required(['a', 'b'])"),
-    "any of none": ("any_of is several", "@app.get('/')\n@bearer.required(any_of=())"),
+    "any of none": ("@bearer.required: any_of", "@app.get('/')\n@bearer.required(any_of=())"),
     "any of one text": ("any_of is several", "@app.get('/')\n@bearer.required(any_of='admin')"),
+    "any of bytes": ("any_of is several", "@app.get('/')\n@bearer.required(any_of=b'admin')"),
     "any of a bad one": ("one scope per", "@app.get('/')\n@bearer.required(any_of=['a b'])"),
     "any of a set": ("any_of is several", "@app.get('/')\n@bearer.required(any_of={'a', 'b'})"),
     "no age": ("max_age is", "@app.get('/')\n@bearer.required(max_age=None)"),
@@ -170,6 +171,12 @@ def test_a_method_of_an_object_cannot_be_public() -> None:
     """It cannot be marked; nothing is passed over in silence."""
     with pytest.raises(Misuse, match="not a method"):
         public(Bearer(ISSUER, AUDIENCE).init_app)
+
+
+def test_a_type_of_pythons_own_cannot_be_public() -> None:
+    """It cannot be marked either."""
+    with pytest.raises(Misuse, match="not a method"):
+        public(str)
 
 
 def test_a_view_of_the_services_own_guard_cannot_be_public() -> None:

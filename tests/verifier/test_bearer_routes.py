@@ -50,6 +50,21 @@ def test_it_says_what_each_route_asks_for(bearer: Bearer, app: Flask) -> None:
     }
 
 
+def test_a_path_behind_which_nothing_can_run_is_left_out(app: Flask) -> None:
+    """It has no view yet."""
+    app.url_map.add(app.url_rule_class("/nothing", endpoint="nothing"))
+    app.add_url_rule("/", "index", public(lambda: "open"))
+    assert routes(app) == {"GET /": "anybody"}
+
+
+def test_odd_rules_are_shown_as_they_are(app: Flask) -> None:
+    """One for any method, and one for a method that others leave out."""
+    app.url_map.add(app.url_rule_class("/any", endpoint="any"))
+    app.endpoint("any")(public(lambda: "open"))
+    app.add_url_rule("/quiet", "quiet", public(lambda: "open"), methods=["OPTIONS"])
+    assert routes(app) == {"* /any": "anybody", "OPTIONS /quiet": "anybody"}
+
+
 def test_it_puts_together_what_decides_about_one_route(bearer: Bearer, app: Flask) -> None:
     """The blueprints around it, and all decorators."""
     outer, inner = Blueprint("outer", __name__), Blueprint("inner", __name__)

@@ -212,6 +212,15 @@ def test_a_guard_without_settings_is_refused_by_init_app() -> None:
 
 
 @pytest.mark.parametrize(
+    "settings", [{"issuer": ISSUER}, {"audience": AUDIENCE}, {"realm": "notes"}]
+)
+def test_init_app_replaces_all_settings_or_none(settings: Any, bearer: Bearer) -> None:
+    """A part of them would be mixed with those of the constructor, or lost: it is refused."""
+    with pytest.raises(ValueError, match="issuer and an audience"):
+        bearer.init_app(Flask("x"), **settings)
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"issuer": ISSUER},

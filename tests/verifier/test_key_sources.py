@@ -132,6 +132,14 @@ def test_metadata_of_another_issuer_are_refused(
     assert JWKS not in site.requests
 
 
+@pytest.mark.parametrize("text", [[], "x", 5, None, True], ids=repr)
+def test_metadata_that_are_no_object_are_nobodys(text: Any, source: IssuerKeys, site: Site) -> None:
+    """They are refused like those of another issuer, by the thread that goes on."""
+    site.serve(METADATA, text)
+    with pytest.raises(Unavailable, match="not those of"):
+        source.find("es-1", "ES256")
+
+
 @pytest.mark.parametrize(
     "uri",
     [

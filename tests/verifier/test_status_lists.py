@@ -18,6 +18,7 @@ import pytest
 
 from foxtrot import InvalidToken, JWKSet, StatusLists, Unavailable, Verifier, status
 from foxtrot.flask import Bearer
+from foxtrot.jwk import Key
 from foxtrot.status import GRACE_SECONDS
 from tests.verifier.lists import PATH, mint_list, place
 from tests.verifier.minting import (
@@ -168,6 +169,16 @@ def test_a_list_grown_stale_is_fetched_before_the_answer(issuer: Issuer) -> None
     assert issuer.answers(issuer.token(7)) == "revoked"
 
 
+def test_a_list_is_fresh_for_its_ttl_and_a_second(issuer: Issuer, site: Site) -> None:
+    """So long it counts while the issuer is away, and no longer."""
+    issuer.answers(issuer.token(7))
+    site.serve(PATH, b"", 500)
+    issuer.pass_time(FRESH)
+    assert issuer.answers(issuer.token(8), on_stale="deny") == "u_alice"
+    issuer.pass_time(0.001)
+    assert issuer.answers(issuer.token(8), on_stale="deny") == "unavailable"
+
+
 def test_a_list_that_no_token_needs_is_forgotten(issuer: Issuer) -> None:
     """It is polled for as long as a token that was seen may live, and no longer."""
     issuer.publish([], ttl=1)
@@ -180,6 +191,24 @@ def test_a_list_that_no_token_needs_is_forgotten(issuer: Issuer) -> None:
     lists._wanted.set()
     assert issuer.answers(issuer.token(7, iat=NOW + 901, nbf=NOW + 901, exp=NOW + 999)) == "u_alice"
     assert issuer.fetches == before + 1
+
+
+def test_a_list_is_kept_for_the_token_that_lives_longest(issuer: Issuer) -> None:
+    """In whichever order they come."""
+    for lifetime in (60, 900, 90):
+        issuer.answers(issuer.token(7, exp=NOW + lifetime))
+    issuer.publish([7])
+    issuer.pass_time(100)
+    lists: Any = issuer.verifier._status
+    lists._wanted.set()
+    wait_until(lambda: issuer.fetches == 2)
+
+
+def test_the_thread_sleeps_between_two_fetches(issuer: Issuer) -> None:
+    """What woke it is over then."""
+    issuer.answers(issuer.token(7))
+    lists: Any = issuer.verifier._status
+    wait_until(lambda: not lists._wanted.is_set())
 
 
 def test_an_unchanged_list_is_not_sent_again(issuer: Issuer, site: Site) -> None:
@@ -391,6 +420,34 @@ def test_an_older_list_that_says_the_same_is_a_confirmation(issuer: Issuer) -> N
     assert issuer.answers(issuer.token(8), on_stale="deny") == "u_alice"
 
 
+class Late:
+    """A key source that has no keys at first."""
+
+    generation = 0
+
+    def __init__(self, keys: JWKSet) -> None:
+        self.keys, self.is_there, self.algorithms = keys, False, keys.algorithms
+
+    def find(self, kid: str | None, algorithm: str) -> Key | None:
+        if not self.is_there:
+            raise Unavailable("There are no keys yet.")
+        return self.keys.find(kid, algorithm)
+
+
+def test_a_list_that_comes_before_the_keys_is_read_again(issuer: Issuer, keys: JWKSet) -> None:
+    """The thread that fetches lists goes on, and a request need not wait for a second try."""
+    late = Late(keys)
+    lists = StatusLists(issuer.site.url, (late,), clock=issuer.clock, uptime=issuer.uptime)
+    issuer.verifier = issuer.make_verifier(status=lists)
+    issuer.publish([7])
+    assert issuer.answers(issuer.token(7), on_stale="deny") == "unavailable"
+    thread, late.is_there = lists._thread, True
+    issuer.pass_time(status.RETRY_SECONDS)
+    lists._wanted.set()
+    wait_until(lambda: issuer.answers(issuer.token(7)) == "revoked")
+    assert lists._thread is thread
+
+
 ELSEWHERE = [
     "https://evil.example/status-lists/0",
     "http://127.0.0.1:1/status-lists/0",
@@ -413,6 +470,7 @@ ELSEWHERE = [
     "http://127.0.0.1:{port}/0 HTTP/1.0",
     "http://127.0.0.1:{port}\\evil",
     "/status-lists/0",
+    "status-lists/0",
     "file:///etc/passwd",
     "",
 ]
