@@ -156,7 +156,7 @@ def _attach_database(app: Flask) -> None:
     _make_folder(data_dir)
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = db.engine_options(url)
-    db.init_app(app)
+    db.init_app(app, serves=_command() in (None, "run"))
     Migrate(app, db.db, directory=str(schema.DIRECTORY))
 
 

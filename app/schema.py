@@ -16,9 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from app.db import db, exclusive_connection, file
+from app.db import db, exclusive_connection, file, reach
 from app.errors import StartRefused
 
+REACH_SECONDS: Final = 2
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -29,6 +30,15 @@ def is_current() -> bool:
         return False
     with db.engine.connect() as connection:
         return _revision(connection) == _head()
+
+
+def is_reachable_and_current() -> bool:
+    """The same, from a database that answers shortly.
+
+    :raises DatabaseError: it does not.
+    """
+    reach(REACH_SECONDS)
+    return is_current()
 
 
 def migrate_if_sqlite(*, must_exist: bool) -> None:

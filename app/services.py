@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app import audit, users
 from app.audit import Event
 from app.client import Client
-from app.db import FAILURES, Base, db, on_commit, read_now, transaction, utcnow
+from app.db import FAILURES, Base, db, on_commit, reach, read_now, transaction, utcnow
 from app.errors import InvalidClient, ValidationFailed
 from app.ids import digest, new_id, new_secret
 
@@ -109,6 +109,8 @@ class Directory:
     def _look_again(self, now: datetime) -> None:
         changes = self._changes
         try:
+            if self._read_at is not None:
+                reach(1)
             self._known = _read_audiences()
         except FAILURES:
             if self._read_at is None:

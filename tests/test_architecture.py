@@ -45,7 +45,7 @@ LIBRARIES = {
     "client": set(),
     "addresses": {"email_validator"},
     "errors": set(),
-    "db": {"flask", "flask_sqlalchemy", "sqlalchemy"},
+    "db": {"flask", "flask_sqlalchemy", "psycopg", "sqlalchemy"},
     "schema": {"alembic", "sqlalchemy"},
     "passwords": {"cryptography", "werkzeug", "zxcvbn"},
     "secret_key": {"cryptography"},
