@@ -179,7 +179,7 @@ def transaction() -> Iterator[None]:
 
 @contextmanager
 def core_statements() -> Iterator[Connection]:
-    """A connection past the ORM, where its share of the time is too much; each statement for itself.
+    """A connection past the ORM, where that takes too long; each statement is for itself.
 
     Whoever decides by what one statement has read writes on condition that it is so still.
     Inside a transaction they are part of that one, and objects do not learn of what is written.
