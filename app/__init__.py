@@ -19,7 +19,6 @@ from typing import Any, Final
 import click
 from flask import Flask
 from flask.cli import NoAppException
-from flask_migrate import Migrate
 
 import config
 from app import (
@@ -81,7 +80,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_services"] = services.Directory()
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
-    cli.init_app(app)
+    cli.init_app(app, database_failures=db.FAILURES)
     command = _command()
     if command == "run":
         banner.refuse_port_in_use()
@@ -157,7 +156,6 @@ def _attach_database(app: Flask) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = db.engine_options(url)
     db.init_app(app, serves=_command() in (None, "run"))
-    Migrate(app, db.db, directory=str(schema.DIRECTORY))
 
 
 def _make_folder(folder: Path) -> None:

@@ -268,10 +268,15 @@ def exclusive_connection() -> Iterator[Connection]:
                 connection.execute(text(f"SET LOCAL {limit} = 0"))
             waiting: Any = connection.connection.dbapi_connection
             with patience.without_end(waiting):
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
+                lock_migrations(connection)
                 yield connection
         else:
             yield connection
+
+
+def lock_migrations(connection: Connection) -> None:
+    """On PostgreSQL, let nobody else migrate until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
