@@ -124,7 +124,8 @@ def _prepare_database(app: Flask, serves: bool) -> None:
     app.extensions["foxtrot_status_lists"] = status_lists.Publisher(
         tokens.status_list_key, tokens.sign_status_list
     )
-    access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
+    sources = tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"])
+    access.init_app(app, sources, database_failures=db.FAILURES)
 
 
 def _key_policy(app: Flask) -> Policy:

@@ -111,13 +111,13 @@ def differences() -> list[str]:
 def _refuse_damaged(path: Path, *, must_exist: bool) -> None:
     """Never make a new database where there was one: all users would be gone without a word."""
     has_content = path.exists() and (path.is_dir() or path.stat().st_size > 0)
-    if path.with_name(f"{path.name}-wal").exists():
-        return  # SQLite mends by itself what a crash left
     if must_exist and not has_content:
         raise StartRefused(
             f"The database {path} is missing or empty, but the secret beside it says that there was"
             " one. Put it back from the backup; to begin anew, remove the secret too."
         )
+    if path.with_name(f"{path.name}-wal").exists():
+        return  # SQLite mends by itself what a crash left
     if path.is_file() and _is_cut(path):
         raise StartRefused(
             f"The database {path} is shorter than it says it is. Put it back from the backup."

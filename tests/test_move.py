@@ -45,7 +45,7 @@ class Before:
 
 @pytest.fixture
 def before(app: Flask, alice: str, bob: str, data_dir: Path) -> Before:
-    """Alice is signed in as a program and by a browser; Bob has signed out; somebody was deleted."""
+    """Alice is signed in, by program and browser; Bob has signed out; somebody was deleted."""
     tokens = refresh(app, sign_in(app, alice)["refresh_token"]).get_json()
     browser = app.test_client()
     submit(browser, "/login", email=alice, password=PASSWORD)
@@ -232,7 +232,7 @@ def test_a_database_that_cannot_be_moved_whole_is_not_moved_at_all(
 @pytest.mark.parametrize(
     ("to", "code"),
     [
-        ("sqlite:///other.sqlite3", 2),
+        ("sqlite:///other", 2),
         ("mysql://host/name", 2),
         ("postgresql://u:hush@[::1]:1/d", 1),
     ],

@@ -135,7 +135,8 @@ def init_app(app: Flask, *, serves: bool = True) -> None:
 def engine_options(url: str) -> dict[str, Any]:
     """How the engine behaves: it waits shortly, drops dead connections, logs no values."""
     if url.startswith("sqlite"):
-        return {"pool_timeout": BUSY_SECONDS, "hide_parameters": True}
+        # They cost little, and who reads must not queue behind those who wait to write.
+        return {"max_overflow": 95, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
     return {
         "poolclass": patience.Pool,
         "pool_timeout": patience.POLL_SECONDS,

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar, cast
 
 import psycopg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 CONNECT_SECONDS: Final = 3
 QUEUE_SECONDS: Final = 5
@@ -147,6 +147,13 @@ class Connection(psycopg.Connection[Any]):
             self.pgconn.finish()  # whatever comes on it later belongs to nobody
             raise
 
+    def rollback(self) -> None:
+        """Roll back; a connection that is lost has done so by itself, and that is no failure."""
+        try:
+            super().rollback()
+        except psycopg.OperationalError:
+            self.close()
+
 
 @contextmanager
 def without_end(connection: Connection) -> Iterator[None]:
@@ -208,12 +215,13 @@ class Pool(QueuePool):
         fresh.line = self.line
         return fresh
 
-    def _do_get(self) -> ConnectionPoolEntry:
+    def connect(self) -> PoolProxiedConnection:
+        """Give a connection: one that is free, or else a new one."""
         line = self.line or Line(None)
         deadline = line.deadline(QUEUE_SECONDS)
         while True:
             try:
-                return super()._do_get()
+                return super().connect()
             except PoolTimeoutError:
                 if time.monotonic() >= deadline:
                     raise
