@@ -57,7 +57,7 @@ class Cluster:
         self.folder = folder
         self._settings = {**SETTINGS, **settings}
         self.port = free_port()
-        self._programs = programs
+        self.programs = programs
         self._password = secrets.token_urlsafe()
         self._numbers = count(1)
         self._initialize()
@@ -86,7 +86,7 @@ class Cluster:
     def start(self) -> None:
         """Start and wait until it answers."""
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
-        command = [f"{self._programs}/postgres", "-D", "data", "-p", str(self.port), *settings]
+        command = [f"{self.programs}/postgres", "-D", "data", "-p", str(self.port), *settings]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user)
         deadline = time.monotonic() + START_SECONDS
@@ -120,7 +120,7 @@ class Cluster:
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def _initialize(self) -> None:
-        command = [f"{self._programs}/initdb", "-D", "data", "--no-sync", "--locale=C"]
+        command = [f"{self.programs}/initdb", "-D", "data", "--no-sync", "--locale=C"]
         command += ["--encoding=UTF8", "--username=postgres", "--auth=scram-sha-256"]
         command += ["--pwfile=password"]
         (self.folder / "password").write_text(self._password)

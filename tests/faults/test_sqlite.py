@@ -160,8 +160,11 @@ def test_a_backup_that_is_made_while_people_write_is_whole(data_dir: Path, tmp_p
         def back_up() -> Answer:
             for number in range(20):
                 copy = tmp_path / f"copy{number}"
-                with closing(sqlite3.connect(data_dir / FILE)) as live:
-                    live.execute("VACUUM INTO ?", (str(copy),))
+                with (
+                    closing(sqlite3.connect(data_dir / FILE)) as live,
+                    closing(sqlite3.connect(copy)) as made,
+                ):
+                    live.backup(made)
             over.set()
             return Answer(201)
 
@@ -178,3 +181,11 @@ def test_a_backup_that_is_made_while_people_write_is_whole(data_dir: Path, tmp_p
         with closing(sqlite3.connect(tmp_path / f"copy{number}")) as copy:
             assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert copy.execute("PRAGMA foreign_key_check").fetchall() == []
+    restored = tmp_path / "restored"
+    restored.mkdir(mode=0o700)
+    shutil.copy(tmp_path / "copy19", restored / FILE)
+    shutil.copy(data_dir / "secret", restored)
+    with Server(cheap_settings(restored), tmp_path / "output") as server:
+        again = World(server, world.tokens)
+        assert again.ask("/auth/login", CREDENTIALS).status == 200
+        assert again.refresh().status == 200
