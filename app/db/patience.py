@@ -3,7 +3,7 @@
 A server that is frozen, or cut off, refuses nothing: the kernel, or nobody, goes on to
 acknowledge what is sent, and time-outs that the server keeps itself never come. So whoever
 waits here looks at the clock ten times a second. Once nothing at all has come from the server
-for two seconds, only a few go on to wait, and whoever comes besides is refused at once:
+for three seconds, only a few go on to wait, and whoever comes besides is refused at once:
 threads are left for what needs no database. An answer, to anybody, ends that.
 """
 
@@ -20,9 +20,9 @@ import psycopg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
-CONNECT_SECONDS: Final = 3
+CONNECT_SECONDS: Final = 4
 QUEUE_SECONDS: Final = 5
-SILENT_SECONDS: Final = 2
+SILENT_SECONDS: Final = 3
 FEW: Final = 4
 PAUSE_SECONDS: Final = 1
 POLL_SECONDS: Final = 0.1

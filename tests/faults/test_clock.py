@@ -77,20 +77,17 @@ def works(world: World) -> str:
     return str(tokens["access_token"])
 
 
-@pytest.mark.parametrize("jump", ["+1h", "-1h", "+20y"])
-def test_a_clock_that_jumps_and_comes_back_breaks_nothing(
-    world: World, clock: Clock, jump: str
-) -> None:
+def test_a_clock_that_jumps_and_comes_back_breaks_nothing(world: World, clock: Clock) -> None:
     """People sign in before, meanwhile and afterwards; what is not of its time is refused."""
-    early = works(world)
-    clock.set(jump)
-    meanwhile = works(world)
-    assert status_of_access(world.url, early) == 401
-    clock.set("+0")
-    late = works(world)
-    assert status_of_access(world.url, late) == 200
-    assert status_of_access(world.url, early) == 200
-    assert status_of_access(world.url, meanwhile) == 401
+    for jump in ("+1h", "-1h", "+20y"):
+        early = works(world)
+        clock.set(jump)
+        meanwhile = works(world)
+        assert status_of_access(world.url, early) == 401
+        clock.set("+0")
+        assert status_of_access(world.url, works(world)) == 200
+        assert status_of_access(world.url, early) == 200
+        assert status_of_access(world.url, meanwhile) == 401
 
 
 def test_the_year_2038_passes(world: World, clock: Clock) -> None:

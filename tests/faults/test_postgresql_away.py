@@ -62,7 +62,7 @@ def check_refusals(outage: Outage) -> None:
         assert headers["Content-Type"] == "application/problem+json"
         assert int(headers["Retry-After"]) > 0
         assert one.seconds < 12
-    assert sorted(one.seconds for one in outage.crowd)[12] < 6
+    assert sorted(one.seconds for one in outage.crowd)[12] < 8
     code, said = outage.command
     assert (code, len(said.splitlines())) == (1, 1), said
     assert said.startswith("Error: The database ")
