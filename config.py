@@ -336,7 +336,7 @@ def _strong_secrets(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(map(_strong_secret, secrets)))
 
 
-def _database_url(text: str) -> str:
+def database_url(text: str) -> str:
     """A SQLite or PostgreSQL URL; PostgreSQL is spoken to by psycopg 3."""
     url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", text.strip())
     expected = "sqlite:////path/to/file or postgresql://user:password@host/name"
@@ -418,7 +418,7 @@ SETTINGS: Final = (
     ),
     Setting(
         "FOXTROT_DATABASE_URL",
-        _database_url,
+        database_url,
         "sqlite:///foxtrot.sqlite3",
         "`sqlite:///file` (in the data folder unless absolute) or"
         " `postgresql://user:password@host/name`.",

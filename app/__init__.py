@@ -19,7 +19,6 @@ from typing import Any, Final
 import click
 from flask import Flask
 from flask.cli import NoAppException
-from flask_migrate import Migrate
 
 import config
 from app import (
@@ -81,7 +80,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_services"] = services.Directory()
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
-    cli.init_app(app)
+    cli.init_app(app, database_failures=db.FAILURES)
     command = _command()
     if command == "run":
         banner.refuse_port_in_use()
@@ -125,7 +124,8 @@ def _prepare_database(app: Flask, serves: bool) -> None:
     app.extensions["foxtrot_status_lists"] = status_lists.Publisher(
         tokens.status_list_key, tokens.sign_status_list
     )
-    access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
+    sources = tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"])
+    access.init_app(app, sources, database_failures=db.FAILURES)
 
 
 def _key_policy(app: Flask) -> Policy:
@@ -156,8 +156,7 @@ def _attach_database(app: Flask) -> None:
     _make_folder(data_dir)
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = db.engine_options(url)
-    db.init_app(app)
-    Migrate(app, db.db, directory=str(schema.DIRECTORY))
+    db.init_app(app, serves=_command() in (None, "run"))
 
 
 def _make_folder(folder: Path) -> None:

@@ -206,5 +206,9 @@ class TooManyAttempts(AppError):
     retry_after = 1
 
 
+class MoveRefused(Exception):
+    """The database cannot be moved like this; the message says why and what to do."""
+
+
 class StartRefused(Exception):
     """The service must not start like this; the message says why and what to do."""

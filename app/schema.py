@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from alembic import command
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from app.db import db, exclusive_connection, file
+from app.db import Base, db, exclusive_connection, file, lock_migrations, reach
 from app.errors import StartRefused
 
+REACH_SECONDS: Final = 2
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -29,6 +32,15 @@ def is_current() -> bool:
         return False
     with db.engine.connect() as connection:
         return _revision(connection) == _head()
+
+
+def is_reachable_and_current() -> bool:
+    """The same, from a database that answers shortly.
+
+    :raises DatabaseError: it does not.
+    """
+    reach(REACH_SECONDS)
+    return is_current()
 
 
 def migrate_if_sqlite(*, must_exist: bool) -> None:
@@ -50,16 +62,62 @@ def migrate_if_sqlite(*, must_exist: bool) -> None:
             _upgrade(connection)
 
 
+def upgrade() -> None:
+    """Bring the database to the newest schema; whoever does the same meanwhile is waited for.
+
+    :raises StartRefused: the database is newer than this code.
+    """
+    with exclusive_connection() as connection:
+        _refuse_unknown(_revision(connection))
+        _upgrade(connection)
+
+
+def upgrade_other(connection: Connection) -> None:
+    """Bring another PostgreSQL database to the newest schema, in its transaction under way.
+
+    :raises StartRefused: it is newer than this code.
+    """
+    lock_migrations(connection)
+    _refuse_unknown(_revision(connection))
+    _upgrade(connection)
+
+
+def downgrade(revision: str) -> None:
+    """Bring the database back to an older schema; `base` leaves nothing.
+
+    :raises StartRefused: there is no such schema, or it is newer than this code.
+    """
+    with exclusive_connection() as connection:
+        _refuse_unknown(_revision(connection))
+        try:
+            command.downgrade(_config(connection), revision)
+        except CommandError as error:
+            raise StartRefused(f"There is no way back to {revision!r}: {error}") from None
+
+
+def revision() -> tuple[str | None, str | None]:
+    """The schema that the database has, None without any, and the newest that this code knows."""
+    with db.engine.connect() as connection:
+        return _revision(connection), _head()
+
+
+def differences() -> list[str]:
+    """What the models say and the migrations do not make; for whoever changes a model."""
+    with db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return [repr(one) for one in compare_metadata(context, Base.metadata)]
+
+
 def _refuse_damaged(path: Path, *, must_exist: bool) -> None:
     """Never make a new database where there was one: all users would be gone without a word."""
     has_content = path.exists() and (path.is_dir() or path.stat().st_size > 0)
-    if path.with_name(f"{path.name}-wal").exists():
-        return  # SQLite mends by itself what a crash left
     if must_exist and not has_content:
         raise StartRefused(
             f"The database {path} is missing or empty, but the secret beside it says that there was"
             " one. Put it back from the backup; to begin anew, remove the secret too."
         )
+    if path.with_name(f"{path.name}-wal").exists():
+        return  # SQLite mends by itself what a crash left
     if path.is_file() and _is_cut(path):
         raise StartRefused(
             f"The database {path} is shorter than it says it is. Put it back from the backup."
@@ -95,7 +153,11 @@ def _refuse_unknown(revision: str | None) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    command.upgrade(_config(connection), "head")
+
+
+def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    return config

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app import services
-from app.db import FAILURES, Base, db, read_now, transaction, utcnow
+from app.db import FAILURES, Base, db, reach, read_now, transaction, utcnow
 from app.errors import NotFound
 from app.services import Service
 from app.sessions import LoginSession, Snapshot
@@ -51,6 +51,7 @@ LIFETIME: Final = timedelta(days=1)
 BUILD_EVERY: Final = timedelta(seconds=1)
 SIGN_EVERY: Final = timedelta(hours=1)
 RETRY: Final = timedelta(seconds=5)
+REACH_SECONDS: Final = 1
 
 KEEP: Final = timedelta(seconds=MAX_LIFETIME) + timedelta(minutes=2)
 """For how long after its end a session stays in its list.
@@ -161,14 +162,21 @@ class Publisher:
         held = self._lists.get(name)
         if held is not None and _is_recent(held, now):
             return held
-        with self._lock:  # who comes while it is being built gets the new one, never an old one
+        patience = -1 if held is None else REACH_SECONDS
+        if not self._lock.acquire(timeout=patience) and held is not None:
+            return held  # the database takes its time
+        try:  # who comes while it is being built gets the new one
             held = self._lists.get(name)
             if held is None or not _is_recent(held, now):
                 held = self._lists[name] = self._look(name, held, now)
             return held
+        finally:
+            self._lock.release()
 
     def _look(self, name: Name, held: Published | None, now: datetime) -> Published:
         try:
+            if held is not None:
+                reach(REACH_SECONDS)
             if isinstance(name, str):
                 statuses = _read_machines()
             else:

@@ -40,14 +40,13 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, Final, NamedTuple
 
-import flask_migrate
 from flask import Flask
 from sqlalchemy import BigInteger, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from the checkout
 
-from app import create_app, login, refresh_tokens, sessions, tokens
+from app import create_app, login, refresh_tokens, schema, sessions, tokens
 from app.client import Client
 from app.db import db, disconnect, engine_options, init_app, transaction, utcnow
 from app.ids import new_id
@@ -257,7 +256,7 @@ def contenders(settings: dict[str, str], calls: int) -> Iterator[tuple[Bare, Our
         app = create_app(settings)
         opened.callback(dispose, app)
         with app.app_context():
-            flask_migrate.upgrade()
+            schema.upgrade()
         bare = bare_app(app.config["SQLALCHEMY_DATABASE_URI"])
         opened.callback(dispose, bare)
         for each in (app, bare):

@@ -11,12 +11,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import flask_migrate
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
-from app import create_app, services, users
+from app import create_app, schema, services, users
 from app.db import disconnect
 from app.users import User
 from tests import postgresql
@@ -59,7 +58,7 @@ def postgresql_template(
         settings = postgresql_settings(url, tmp_path_factory.mktemp("postgresql"))
         app = create_app(settings)
         with app.app_context():
-            flask_migrate.upgrade()
+            schema.upgrade()
         dispose(app)
         dispose(create_app(settings))
         yield url.rpartition("/")[2]

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
@@ -53,10 +53,11 @@ class Cluster:
     leaves what a crash leaves, and `start()` is at the same port again.
     """
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, settings: Mapping[str, str]) -> None:
         self.folder = folder
+        self._settings = {**SETTINGS, **settings}
         self.port = free_port()
-        self._programs = programs
+        self.programs = programs
         self._password = secrets.token_urlsafe()
         self._numbers = count(1)
         self._initialize()
@@ -84,8 +85,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-        command = [f"{self._programs}/postgres", "-D", "data", "-p", str(self.port), *settings]
+        settings = [f"--{name}={value}" for name, value in self._settings.items()]
+        command = [f"{self.programs}/postgres", "-D", "data", "-p", str(self.port), *settings]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user)
         deadline = time.monotonic() + START_SECONDS
@@ -101,8 +102,25 @@ class Cluster:
         self._process.send_signal(how)
         self._process.wait(START_SECONDS)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all its processes where they are, until the block ends (Linux)."""
+        pids = [self._process.pid, *self._children()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _children(self) -> list[int]:
+        pid = self._process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def _initialize(self) -> None:
-        command = [f"{self._programs}/initdb", "-D", "data", "--no-sync", "--locale=C"]
+        command = [f"{self.programs}/initdb", "-D", "data", "--no-sync", "--locale=C"]
         command += ["--encoding=UTF8", "--username=postgres", "--auth=scram-sha-256"]
         command += ["--pwfile=password"]
         (self.folder / "password").write_text(self._password)
@@ -119,8 +137,11 @@ class Cluster:
 
 
 @contextmanager
-def running() -> Iterator[Cluster]:
-    """A cluster until the block ends; skips where there is no PostgreSQL, but never in CI."""
+def running(**settings: str) -> Iterator[Cluster]:
+    """A cluster until the block ends; skips where there is no PostgreSQL, but never in CI.
+
+    :param settings: further ones of PostgreSQL.
+    """
     folder = Path(tempfile.mkdtemp(prefix="foxtrot-pg-", dir="/tmp"))
     if os.geteuid() == 0:
         os.chown(folder, nobody().pw_uid, nobody().pw_gid)
@@ -128,7 +149,7 @@ def running() -> Iterator[Cluster]:
         ["sh", "-c", GUARD], cwd=folder, start_new_session=True, stdin=subprocess.PIPE
     )
     try:
-        cluster = Cluster(folder, find_programs(folder))
+        cluster = Cluster(folder, find_programs(folder), settings)
         try:
             yield cluster
         finally:

@@ -31,6 +31,7 @@ RULES = [
     "inspection",
     "verdicts",
     "attack",
+    "move",
 ]
 ENTRANCES = ["banner"]
 DOOR_FOLDERS = {"cli", "views"}
@@ -45,7 +46,7 @@ LIBRARIES = {
     "client": set(),
     "addresses": {"email_validator"},
     "errors": set(),
-    "db": {"flask", "flask_sqlalchemy", "sqlalchemy"},
+    "db": {"flask", "flask_sqlalchemy", "psycopg", "sqlalchemy"},
     "schema": {"alembic", "sqlalchemy"},
     "passwords": {"cryptography", "werkzeug", "zxcvbn"},
     "secret_key": {"cryptography"},
@@ -66,6 +67,7 @@ LIBRARIES = {
     "probe": set(),
     "verdicts": {"foxtrot"},
     "attack": {"flask", "foxtrot"},
+    "move": {"sqlalchemy"},
 }
 DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
 NOT_FOR_DOORS = {"app.db", "app.passwords", "app.ids", "app.keys", "secrets", "hashlib"}

@@ -20,6 +20,7 @@ from flask import Flask
 import config
 from app.keys import life
 from foxtrot.flask import Bearer
+from tests import postgresql
 from tests.processes import clean_environ, free_port, serving
 from tests.support import CHEAP_HASH
 
@@ -208,13 +209,16 @@ def test_the_calls_that_the_docs_show_work(ports: dict[str, str]) -> None:
     assert '"current":true' in done.stdout
 
 
-def in_a_shell(script: str, folder: Path, data_dir: Path) -> str:
-    """What a script says in which `flask` is the command of the checkout."""
+def in_a_shell(script: str, folder: Path, data_dir: Path, programs: str = "") -> str:
+    """What a script says in which `flask` is the command of the checkout.
+
+    :param programs: a folder of others that it calls.
+    """
     (folder / "bin").mkdir()
     command = folder / "bin" / "flask"
     command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
     command.chmod(0o755)
-    path = f"{command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    path = f"{command.parent}:{Path(sys.executable).parent}:{programs}:{os.environ['PATH']}"
     settings = {"FOXTROT_DATA_DIR": str(data_dir), "PATH": path}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -248,3 +252,19 @@ def test_the_operators_commands_work(tmp_path: Path) -> None:
     script = "\n".join(block for block in shown if "TOKEN" not in block)
     in_a_shell(script, tmp_path, tmp_path / "instance")
     assert (tmp_path / "backup" / "foxtrot.sqlite3").stat().st_size > 0
+
+
+def test_a_move_a_backup_and_a_restore_of_postgresql_work(
+    cluster: postgresql.Cluster, empty_postgresql_url: str, tmp_path: Path
+) -> None:
+    """The commands of docs/machines.md, as they stand there, after a user was made on SQLite."""
+    make = "flask users create ann@example.com --password-stdin <<< 'a passphrase of several words'"
+    delete = "flask users delete ann@example.com --yes"
+    *move, back_up, restore = blocks("docs/machines.md", "bash")[1:]
+    script = "\n".join([make, *move, back_up, delete, restore, "flask users show ann@example.com"])
+    script = script.replace(
+        "postgresql://foxtrot:password@db.example.com/foxtrot", empty_postgresql_url
+    )
+    said = in_a_shell(script, tmp_path, tmp_path / "instance", str(cluster.programs))
+    assert "Moved and counted" in said
+    assert "  ann@example.com  enabled" in said.partition("is deleted")[2]

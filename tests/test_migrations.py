@@ -12,14 +12,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import flask_migrate
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask import Flask
 from sqlalchemy import create_engine, text
 
-from app import create_app
+from app import create_app, schema
 from app.db import Base, db
 from tests.conftest import add_user, dispose
 from tests.processes import free_port, run
@@ -95,9 +94,9 @@ def test_downgrade_and_upgrade_lead_back_to_the_same_schema(app: Flask, data_dir
     """`flask db downgrade base` leaves nothing of ours, `flask db upgrade` makes it all again."""
     before = shape(data_dir / FILE)
     with app.app_context():
-        flask_migrate.downgrade(revision="base")
+        schema.downgrade("base")
         assert shape(data_dir / FILE) == {}
-        flask_migrate.upgrade()
+        schema.upgrade()
     assert shape(data_dir / FILE) == before
 
 
@@ -112,7 +111,7 @@ def test_an_old_database_is_upgraded_by_the_start(data_dir: Path) -> None:
     """What the first migration undoes is done again."""
     app = create_app(cheap_settings(data_dir))
     with app.app_context():
-        flask_migrate.downgrade(revision="base")
+        schema.downgrade("base")
     dispose(app)
     (data_dir / "secret").unlink()
     app = create_app(cheap_settings(data_dir))

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import flask_migrate
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -17,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import inspect
 
-from app import accounts
+from app import accounts, schema
 from app.db import BUSY_SECONDS, Base, db, exclusive_connection
 from tests import postgresql
 from tests.conftest import MakeApp, find_user, on_postgresql
@@ -91,7 +90,7 @@ def test_an_upgrade_waits_for_one_under_way_however_long_it_takes(
 
     def upgrade() -> None:
         with app.app_context():
-            flask_migrate.upgrade()
+            schema.upgrade()
 
     with ThreadPoolExecutor(1) as pool:
         with app.app_context(), exclusive_connection():
@@ -114,7 +113,7 @@ def test_the_migrations_make_what_the_models_say(app: Flask) -> None:
 def test_downgrade_leaves_nothing_of_ours(app: Flask) -> None:
     """Only Alembic's own table."""
     with app.app_context():
-        flask_migrate.downgrade(revision="base")
+        schema.downgrade("base")
     assert tables(app) == {"alembic_version"}
 
 
@@ -122,8 +121,8 @@ def test_downgrade_leaves_nothing_of_ours(app: Flask) -> None:
 def test_after_a_downgrade_an_upgrade_makes_it_all_again(app: Flask, client: FlaskClient) -> None:
     """And the service is ready."""
     with app.app_context():
-        flask_migrate.downgrade(revision="base")
-        flask_migrate.upgrade()
+        schema.downgrade("base")
+        schema.upgrade()
     assert tables(app) == TABLES
     assert get(client, "/readyz").status_code == 200
 
@@ -157,7 +156,7 @@ def test_a_service_that_waited_for_its_migration_issues_tokens(
     """It makes its signing key when it first needs one."""
     app = make_app(**empty)
     with app.app_context():
-        flask_migrate.upgrade()
+        schema.upgrade()
     client = app.test_client()
     post_json(client, "/auth/register", {"email": "ann@example.com", "password": PASSWORD})
     assert get(client, "/api/me", access_token(client, "ann@example.com")).status_code == 200

@@ -11,12 +11,13 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from app import accounts
-from app.cli import events, keys, services, sessions, settings, tokens, users
+from app.cli import database, events, keys, services, sessions, settings, tokens, users
 from app.cli.terminal import command
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None:
     """Attach all commands."""
+    app.extensions["foxtrot_database_failures"] = database_failures
     for group in (
         users.group,
         services.group,
@@ -24,6 +25,7 @@ def init_app(app: Flask) -> None:
         keys.group,
         tokens.group,
         settings.group,
+        database.group,
     ):
         app.cli.add_command(group)
     app.cli.add_command(events.list_events)

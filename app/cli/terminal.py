@@ -12,7 +12,7 @@ import click
 from flask import current_app
 
 from app import users
-from app.errors import AppError, StartRefused, ValidationFailed
+from app.errors import AppError, MoveRefused, StartRefused, ValidationFailed
 from app.users import User
 
 P = ParamSpec("P")
@@ -26,10 +26,23 @@ def command(view: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(view)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        current_app.extensions["foxtrot_prepare"]()
+        return view(*args, **kwargs)
+
+    return in_words(run)
+
+
+def in_words(view: Callable[P, R]) -> Callable[P, R]:
+    """Turn a refusal, and a database that does not answer, into words and exit code 1."""
+
+    @wraps(view)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            current_app.extensions["foxtrot_prepare"]()
             return view(*args, **kwargs)
-        except StartRefused as refusal:
+        except current_app.extensions["foxtrot_database_failures"] as failure:
+            reason = " ".join(str(getattr(failure, "orig", failure)).split())
+            raise click.ClickException(f"The database does not answer: {reason}") from None
+        except (StartRefused, MoveRefused) as refusal:
             raise click.ClickException(str(refusal)) from None
         except ValidationFailed as refusal:
             lines = [f"{field}: {' '.join(said)}" for field, said in refusal.errors.items()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from app.keys.life import MAX_AGE, REREAD, SHARED_SECRET, Life, Policy, State
 from app.keys.orders import Removal, remove, retire, rewrap, rotate
 from app.keys.ring import KeyRing, Signer
-from app.keys.table import SigningKey, any_stored, every_key
+from app.keys.table import SigningKey, any_stored, check_opens, every_key
 from app.keys.upkeep import start, tend
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "SigningKey",
     "State",
     "any_stored",
+    "check_opens",
     "every_key",
     "remove",
     "retire",

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from app.db import FAILURES, db, utcnow
+from app.db import FAILURES, db, reach, utcnow
 from app.errors import StartRefused, Unavailable
 from app.keys.life import REREAD, Policy, Timetable
 from app.keys.table import IN_USE, SigningKey, open_private_key
@@ -30,6 +30,7 @@ from foxtrot.keys import find_in
 
 RETRY: Final = timedelta(seconds=15)
 LOOK_EVERY: Final = timedelta(seconds=1)
+REACH_SECONDS: Final = 1
 
 _log = logging.getLogger("foxtrot.app")
 
@@ -156,6 +157,8 @@ class KeyRing:
             return  # somebody else is looking; meanwhile what is known is good
         try:
             if not self._is_fresh(now):
+                if has_keys:
+                    reach(REACH_SECONDS)
                 self._read(now)
                 self._read_at = now
                 self._have_tended(now)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, db
@@ -158,6 +158,17 @@ def open_private_key(kid: str, algorithm: str, sealed: bytes, secret_key: Secret
             " name. Put the database back from the backup."
         )
     return private
+
+
+def check_opens(connection: Connection, secret_key: SecretKey) -> None:
+    """See that the secret opens every private key of another database.
+
+    :raises StartRefused: it does not.
+    """
+    columns = (SigningKey.kid, SigningKey.algorithm, SigningKey.private_key)
+    with_private_half = (SigningKey.retired_at.is_(None), SigningKey.kid != SHARED_SECRET)
+    for row in connection.execute(select(*columns).where(*with_private_half)):
+        open_private_key(*row, secret_key)
 
 
 def reseal(row: SigningKey, secret_key: SecretKey) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 from flask import current_app
 from sqlalchemy import select
 
-from app.db import FAILURES, read_now, utcnow
+from app.db import FAILURES, reach, read_now, utcnow
 from app.services.table import Service, is_reserved
 
 REREAD: Final = timedelta(seconds=30)
@@ -35,7 +35,7 @@ class Directory:
     """The services of one app that tokens may be for, read from the table now and then."""
 
     def __init__(self) -> None:
-        self._known: tuple[Audience, ...] = ()
+        self._known: tuple[Audience, ...] | None = None
         self._read_at: datetime | None = None
         self._changes = 0
 
@@ -44,9 +44,10 @@ class Directory:
     ) -> tuple[Audience, ...]:
         """All of them, oldest first; read anew where one is wanted that is not known."""
         now = now or utcnow()
-        if not self._is_fresh(now) or not {one.name for one in self._known}.issuperset(wanted):
-            self._look_again(now)
-        return self._known
+        known = self._known
+        if known is None or not self._is_fresh(now) or not _names(known).issuperset(wanted):
+            known = self._read(now)
+        return known
 
     def forget(self) -> None:
         """Read anew at the next question: the table has changed."""
@@ -56,16 +57,24 @@ class Directory:
     def _is_fresh(self, now: datetime) -> bool:
         return self._read_at is not None and abs(now - self._read_at) < REREAD
 
-    def _look_again(self, now: datetime) -> None:
-        changes = self._changes
+    def _read(self, now: datetime) -> tuple[Audience, ...]:
+        """Read the table, or go on with what is known where it cannot be read."""
+        changes, known = self._changes, self._known
         try:
-            self._known = _read_audiences()
+            if known is not None:
+                reach(1)
+            known = _read_audiences()
         except FAILURES:
-            if self._read_at is None:
+            if known is None:
                 raise
             _log.warning("The services cannot be read now; those known are used.")
         if changes == self._changes:  # else what was read may be older than the change
-            self._read_at = now
+            self._known, self._read_at = known, now
+        return known
+
+
+def _names(audiences: Collection[Audience]) -> set[str]:
+    return {one.name for one in audiences}
 
 
 _AUDIENCES: Final = (

@@ -7,6 +7,7 @@ every other service uses; here it asks the database whether the session lives.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -28,18 +29,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 bearer = Bearer()
+_log = logging.getLogger("foxtrot.app")
 
 
-def init_app(app: Flask, keys: Sequence[KeySource]) -> None:
+def init_app(
+    app: Flask, keys: Sequence[KeySource], database_failures: tuple[type[Exception], ...]
+) -> None:
     """Let `bearer` judge tokens of this service, for this service."""
     issuer = app.config["ISSUER"]
-    app.extensions["foxtrot_access"] = _Elsewhere(issuer, keys)
+    app.extensions["foxtrot_access"] = _Elsewhere(issuer, keys, _LiveHolders(database_failures))
     bearer.init_app(
         app,
         issuer=issuer,
         audience=issuer,
         keys=keys,
-        status=_LiveSessions(),
+        status=_LiveSessions(database_failures),
         scopes_of=_held,
         realm=_realm(app),
     )
@@ -113,9 +117,10 @@ def judge_for(audience: str) -> tuple[Token, frozenset[str]]:
 class _Elsewhere:
     """A verifier for each of the other services, made when one is asked for."""
 
-    def __init__(self, issuer: str, keys: Sequence[KeySource]) -> None:
+    def __init__(self, issuer: str, keys: Sequence[KeySource], status: _LiveHolders) -> None:
         self._issuer = issuer
         self._keys = keys
+        self._status = status
         self._verifiers: dict[str, Verifier] = {}
 
     def of(self, audience: str) -> Verifier:
@@ -123,7 +128,7 @@ class _Elsewhere:
             raise InvalidTarget(f"There is no service {audience[:100]!r} here.")
         found = self._verifiers.get(audience)
         if found is None:
-            found = Verifier(self._issuer, audience, keys=self._keys, status=_LiveHolders())
+            found = Verifier(self._issuer, audience, keys=self._keys, status=self._status)
             self._verifiers[audience] = found
         return found
 
@@ -131,7 +136,21 @@ class _Elsewhere:
 class _LiveSessions:
     """Tells `bearer` whether the session behind a token has ended, by the database."""
 
+    def __init__(self, failures: tuple[type[Exception], ...]) -> None:
+        self._failures = failures
+
     def ended(self, token: Token) -> bool:
+        """Ask the database, and fail closed.
+
+        :raises CannotKnow: it does not answer.
+        """
+        try:
+            return self._has_ended(token)
+        except self._failures as failure:
+            _log.error("The database does not answer: %s", getattr(failure, "orig", failure))
+            raise CannotKnow("The service cannot answer at the moment.") from None
+
+    def _has_ended(self, token: Token) -> bool:
         session = self._find(token)
         if session is not None and sessions.note_shown(session, str(token.claims["jti"])):
             session = self._find(token)
@@ -146,9 +165,9 @@ class _LiveSessions:
 class _LiveHolders(_LiveSessions):
     """Likewise, and of a machine's token whether the machine may still use it."""
 
-    def ended(self, token: Token) -> bool:
+    def _has_ended(self, token: Token) -> bool:
         if token.session_id is not None:
-            return super().ended(token)
+            return super()._has_ended(token)
         g.machine_scopes = machines.holder_scopes(token)
         return g.machine_scopes is None
 

@@ -119,7 +119,7 @@ def healthz() -> HealthAnswer:
 @public
 @operation("Whether requests can be answered: database and schema", answer=HealthAnswer)
 def readyz() -> HealthAnswer:
-    if not schema.is_current():
+    if not schema.is_reachable_and_current():
         raise Unavailable("The database schema is behind or ahead. Run: flask db upgrade")
     return HealthAnswer(status="ready")
 

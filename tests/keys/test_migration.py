@@ -6,10 +6,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import flask_migrate
 import pytest
 from flask import Flask
 
+from app import schema
 from app.db import utcnow
 from tests.conftest import MakeApp, on_both_databases, on_postgresql
 from tests.keys.conftest import A_DAY, ALICE, SHARED, lives, states, tend
@@ -21,7 +21,7 @@ def old(app: Flask, alice: str) -> str:
     """A token of a database that was put back to the schema of before."""
     token = access_token(app.test_client(), alice)
     with app.app_context():
-        flask_migrate.downgrade(revision="0003")
+        schema.downgrade("0003")
     return token
 
 
@@ -29,7 +29,7 @@ def old(app: Flask, alice: str) -> str:
 def test_a_key_of_before_signs_on(app: Flask, old: str, make_app: MakeApp) -> None:
     """Its tokens are good, and the stand-by that it lacked is made by the start."""
     with app.app_context():
-        flask_migrate.upgrade()
+        schema.upgrade()
     upgraded = make_app()
     with upgraded.app_context():
         assert states(utcnow()) == ["active", "published"]
@@ -43,7 +43,7 @@ def test_a_service_that_shares_a_secret_goes_on_sharing_it(
     """It was started before its database was migrated, and its services know no keys."""
     waiting = make_app(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SHARED)
     with app.app_context():
-        flask_migrate.upgrade()
+        schema.upgrade()
     token = access_token(waiting.test_client(), ALICE, audience="notes")
     assert header_of(token)["alg"] == "HS256"
 
@@ -60,7 +60,7 @@ def test_keys_of_before_a_change_of_the_algorithm_retire(
         database.execute("UPDATE signing_keys SET id = 3 WHERE id = 1")
         database.commit()
     with app.app_context():
-        flask_migrate.upgrade()
+        schema.upgrade()
         now = utcnow()
         assert states(now) == ["retiring", "active"]
         tend(app, now + A_DAY)

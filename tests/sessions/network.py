@@ -130,7 +130,8 @@ class Program:
         while not over.is_set():
             self.refresh()
             if choose.random() < 0.3:
-                assert self.ask("/api/me").status == 200
+                answer = self.ask("/api/me")
+                assert answer.status == 200, answer
             if self.logs_out and choose.random() < 0.2:
                 self.log_out()
                 self.sign_in()

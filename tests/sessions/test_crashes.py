@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import flask_migrate
 from flask import Flask
 
-from app import create_app
+from app import create_app, schema
 from tests import postgresql
 from tests.conftest import add_user, dispose, on_both_databases
 from tests.sessions.crowd import PATIENCE
@@ -107,7 +106,7 @@ def test_a_crash_of_postgresql_loses_and_revives_no_session(tmp_path: Path) -> N
         settings = postgresql_settings(cluster.url(), tmp_path / "data")
         app = create_app(settings)
         with app.app_context():
-            flask_migrate.upgrade()
+            schema.upgrade()
         with Server(settings, tmp_path / "output") as server:
             clients = programs(app, server.url)
             with storm(clients) as wait_for_refreshes:

@@ -5,7 +5,8 @@ IMMEDIATE`), never half way, so that nothing read in it can be overwritten by
 somebody else; it runs in WAL mode, and a commit that was acknowledged is on the
 disk (`synchronous=FULL`). On PostgreSQL transactions run beside each other: who
 decides by what it reads locks the row (`with_for_update`), writes by a condition,
-or takes a `turn`. On both, who waits for a lock in vain gives up after a while.
+or takes a `turn`. On both, who waits for a lock in vain gives up after a while, and a
+server that is silent is not waited for any longer (`patience`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     CursorResult,
+    Engine,
     Executable,
     MetaData,
     Row,
@@ -34,17 +36,35 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, InterfaceError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from sqlalchemy.types import TypeDecorator
 
+from app.db import patience
+from app.db.patience import at_most
+
 BUSY_SECONDS: Final = 5
-FAILURES: Final = (DatabaseError, PoolTimeoutError, ObjectDeletedError, StaleDataError)
+SILENT_SECONDS: Final = BUSY_SECONDS + 1
+"""For how long a server is waited for that does not answer; it gives up before, if it lives."""
+
+FAILURES: Final = (
+    DatabaseError,
+    InterfaceError,
+    PendingRollbackError,
+    PoolTimeoutError,
+    ObjectDeletedError,
+    StaleDataError,
+)
 """What the database raises when it cannot answer now, is not what it should be, or lost a row
 to somebody else meanwhile."""
 
+_LIMITS: Final = {
+    "lock_timeout": BUSY_SECONDS,
+    "statement_timeout": BUSY_SECONDS,
+    "idle_in_transaction_session_timeout": 60,  # of a worker that was cut off, who holds locks
+}
 _EACH_FOR_ITSELF: Final[dict[str, dict[str, Any]]] = {
     "postgresql": {"isolation_level": "AUTOCOMMIT"},
     "sqlite": {"begins": None},  # as AUTOCOMMIT would do, which forgets what _set_up_sqlite set
@@ -98,23 +118,31 @@ class Base(DeclarativeBase):
 db = SQLAlchemy()
 
 
-def init_app(app: Flask) -> None:
-    """Attach the database to *app* and teach it its manners."""
+def init_app(app: Flask, *, serves: bool = True) -> None:
+    """Attach the database to *app* and teach it its manners.
+
+    :param serves: whether requests wait for it; a command may take its time.
+    """
     db.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _set_up_sqlite)
             event.listen(db.engine, "begin", _begin_sqlite)
         else:
-            event.listen(db.engine, "connect", _set_up_postgresql)
+            _be_patient(db.engine, serves=serves)
 
 
 def engine_options(url: str) -> dict[str, Any]:
     """How the engine behaves: it waits shortly, drops dead connections, logs no values."""
-    options: dict[str, Any] = {"pool_timeout": BUSY_SECONDS, "hide_parameters": True}
-    if not url.startswith("sqlite"):
-        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": BUSY_SECONDS}}
-    return options
+    if url.startswith("sqlite"):
+        # They cost little, and who reads must not queue behind those who wait to write.
+        return {"max_overflow": 95, "pool_timeout": BUSY_SECONDS, "hide_parameters": True}
+    return {
+        "poolclass": patience.Pool,
+        "pool_timeout": patience.POLL_SECONDS,
+        "pool_pre_ping": True,
+        "hide_parameters": True,
+    }
 
 
 def file() -> Path | None:
@@ -196,6 +224,17 @@ def read_now(statement: Executable) -> Sequence[Row[Any]]:
         return connection.execute(statement).all()
 
 
+def reach(seconds: float) -> None:
+    """See whether the database answers, before what it says is waited for.
+
+    For who has an older answer at hand, or need not be right.
+
+    :raises DatabaseError: it does not, after so many seconds, or a few more if nobody was there.
+    """
+    with at_most(seconds), db.engine.connect():
+        pass
+
+
 def row_count(change: Update) -> int:
     """Carry out an update, and give the number of rows that met its conditions."""
     options = {"synchronize_session": False}
@@ -226,9 +265,19 @@ def exclusive_connection() -> Iterator[Connection]:
         connection.begin(),
     ):
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long they take
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
-        yield connection
+            for limit in _LIMITS:  # however long they take
+                connection.execute(text(f"SET LOCAL {limit} = 0"))
+            waiting: Any = connection.connection.dbapi_connection
+            with patience.without_end(waiting):
+                lock_migrations(connection)
+                yield connection
+        else:
+            yield connection
+
+
+def lock_migrations(connection: Connection) -> None:
+    """On PostgreSQL, let nobody else migrate until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": 70787482})
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
@@ -239,9 +288,18 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _set_up_postgresql(connection: Any, _record: object) -> None:
-    connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
-    connection.commit()
+def _be_patient(engine: Engine, *, serves: bool) -> None:
+    line = patience.Line(SILENT_SECONDS if serves else None)
+    limits = _LIMITS if serves else {"lock_timeout": BUSY_SECONDS}
+
+    def set_up(connection: Any, _record: object) -> None:
+        for name, seconds in limits.items():
+            connection.execute(f"SET {name} = '{seconds}s'")
+        connection.commit()
+
+    cast("patience.Pool", engine.pool).line = line
+    event.listen(engine, "do_connect", patience.connector(line))
+    event.listen(engine, "connect", set_up)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
