@@ -24,6 +24,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     CursorResult,
+    Delete,
     Executable,
     MetaData,
     Row,
@@ -168,6 +169,19 @@ def core_statements() -> Iterator[Connection]:
         yield connection.execution_options(**_EACH_FOR_ITSELF[connection.dialect.name])
 
 
+@contextmanager
+def core_transaction() -> Iterator[Connection]:
+    """A short transaction on a connection of its own, which takes part in no other.
+
+    Whoever holds one already gives it back first (`release`), or waits for themselves.
+    """
+    with (
+        db.engine.connect().execution_options(begins="BEGIN IMMEDIATE") as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
 def turn(name: str) -> None:
     """Wait until nobody else has this name's turn; it ends with the transaction.
 
@@ -196,8 +210,8 @@ def read_now(statement: Executable) -> Sequence[Row[Any]]:
         return connection.execute(statement).all()
 
 
-def row_count(change: Update) -> int:
-    """Carry out an update, and give the number of rows that met its conditions."""
+def row_count(change: Update | Delete) -> int:
+    """Carry out an update or a delete, and give the number of rows that met its conditions."""
     options = {"synchronize_session": False}
     result = db.session.execute(change, execution_options=options)
     return cast("CursorResult[Any]", result).rowcount
