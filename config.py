@@ -579,7 +579,7 @@ SETTINGS: Final = (
     Setting(
         "FOXTROT_LIMIT_LOGIN_ACCOUNT",
         _rates,
-        "30/15m,100/1d",
+        "50/15m,100/1d",
         "Wrong passwords for one account, from all devices that are not known to be its user's."
         " `10/15m` lets ten pass at once and then one every ninety seconds; several hold together;"
         " `off` is no limit.",
@@ -587,26 +587,26 @@ SETTINGS: Final = (
     Setting(
         "FOXTROT_LIMIT_LOGIN_ADDRESS",
         _rates,
-        "60/15m,600/1d",
+        "100/15m,1000/1d",
         "Wrong passwords from one network address (of IPv6 a /64), for all accounts together.",
     ),
     Setting(
         "FOXTROT_LIMIT_LOGIN_ACCOUNT_AND_ADDRESS",
         _rates,
-        "10/15m,30/1d",
+        "20/15m,50/1d",
         "Wrong passwords for one account from one network address.",
     ),
     Setting(
         "FOXTROT_LIMIT_LOGIN_DEVICE",
         _rates,
-        "10/15m,30/1d",
+        "20/15m,50/1d",
         "Wrong passwords for one account from one known device, which counts for itself alone; and"
         " wrong current passwords in one session.",
     ),
     Setting(
         "FOXTROT_LIMIT_REGISTRATION",
         _rates,
-        "60/1h",
+        "100/1h",
         "Attempts to create an account from one network address, whatever comes of them.",
     ),
     Setting(

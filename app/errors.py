@@ -209,8 +209,8 @@ class TooManyAttempts(AppError):
     def until(cls, seconds: int) -> TooManyAttempts:
         """The same, of which it is known when the next attempt is listened to."""
         minutes = -(-seconds // 60)
-        when = "in a minute" if minutes <= 1 else f"in {minutes} minutes"
-        refusal = cls(f"There were too many attempts. Try again {when}.")
+        unit = "minute" if minutes == 1 else "minutes"
+        refusal = cls(f"There were too many attempts. Try again in {minutes} {unit}.")
         refusal.retry_after = seconds
         return refusal
 

@@ -21,6 +21,14 @@ on_all_stores = pytest.mark.parametrize(
 )
 """The test three times: counted in either database, and in Valkey."""
 
+SOON = {
+    "FOXTROT_LIMIT_LOGIN_ACCOUNT": "30/15m,100/1d",
+    "FOXTROT_LIMIT_LOGIN_ADDRESS": "60/15m,600/1d",
+    "FOXTROT_LIMIT_LOGIN_ACCOUNT_AND_ADDRESS": "10/15m,30/1d",
+    "FOXTROT_LIMIT_LOGIN_DEVICE": "10/15m,30/1d",
+}
+"""Limits that are reached sooner than by default."""
+
 WRONG = "wrong horse battery staple"
 HOME = "203.0.113.7"
 
@@ -45,8 +53,9 @@ def database(request: pytest.FixtureRequest) -> dict[str, str]:
     where = getattr(request, "param", "sqlite")
     if where == "postgresql":
         folder = request.getfixturevalue("tmp_path")
-        return postgresql_settings(request.getfixturevalue("postgresql_url"), folder / "data")
-    settings = cheap_settings(request.getfixturevalue("data_dir"))
+        url = request.getfixturevalue("postgresql_url")
+        return {**postgresql_settings(url, folder / "data"), **SOON}
+    settings = {**cheap_settings(request.getfixturevalue("data_dir")), **SOON}
     if where == "valkey":
         settings["FOXTROT_REDIS_URL"] = request.getfixturevalue("server").url
     return settings
@@ -54,7 +63,7 @@ def database(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
-    """The app with default settings, behind one proxy."""
+    """The app, behind one proxy."""
     return make_app(FOXTROT_TRUSTED_PROXIES="1")
 
 

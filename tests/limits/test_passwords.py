@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import login
+from app import create_app, login
 from app.client import Client
 from app.errors import InvalidCredentials, TooManyAttempts
-from tests.conftest import MakeApp, add_user
+from tests.conftest import MakeApp, add_user, dispose
 from tests.limits.conftest import (
     HOME,
     WRONG,
@@ -22,7 +23,7 @@ from tests.limits.conftest import (
     statuses,
     try_password,
 )
-from tests.support import PASSWORD, access_token, bearer, get, post_json
+from tests.support import PASSWORD, access_token, bearer, cheap_settings, get, post_json
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 NOBODY = "nobody@example.com"
@@ -146,6 +147,19 @@ def test_one_address_at_many_accounts_is_limited(client: FlaskClient, alice: str
     assert tried == [401] * 60 + [429] * 5
     assert try_password(client, alice, PASSWORD).status_code == 429
     assert try_password(client, alice, PASSWORD, address="192.0.2.66").status_code == 200
+
+
+def test_by_default_nobody_waits_who_is_no_guesser(data_dir: Path) -> None:
+    """Twenty for one account from one address, fifty from everywhere, a hundred for everybody."""
+    app = create_app({**cheap_settings(data_dir), "FOXTROT_TRUSTED_PROXIES": "1"})
+    client, elsewhere = app.test_client(), "192.0.2.66"
+    assert statuses(client, NOBODY, 21) == [401] * 20 + [429]
+    assert try_password(client, NOBODY).get_json()["detail"].endswith("Try again in 1 minute.")
+    assert guess_from_everywhere(client, NOBODY) == 30
+    everybody = [f"user{number}@example.com" for number in range(101)]
+    tried = [try_password(client, email, address=elsewhere).status_code for email in everybody]
+    assert tried == [401] * 100 + [429]
+    dispose(app)
 
 
 def test_the_numbers_are_settings(make_app: MakeApp, alice: str) -> None:
