@@ -10,9 +10,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import create_app, login
+from app import create_app, login, throttles
 from app.client import Client
-from app.errors import InvalidCredentials, TooManyAttempts
+from app.errors import InvalidCredentials, TooManyAttempts, Unavailable
+from app.throttles import Account
 from tests.conftest import MakeApp, add_user, dispose
 from tests.limits.conftest import (
     HOME,
@@ -147,6 +148,20 @@ def test_one_address_at_many_accounts_is_limited(client: FlaskClient, alice: str
     assert tried == [401] * 60 + [429] * 5
     assert try_password(client, alice, PASSWORD).status_code == 429
     assert try_password(client, alice, PASSWORD, address="192.0.2.66").status_code == 200
+
+
+@on_all_stores
+@pytest.mark.parametrize("failure", [Unavailable, RuntimeError])
+def test_what_we_could_not_judge_is_not_counted(
+    app: Flask, client: FlaskClient, failure: type[Exception]
+) -> None:
+    """A database that fails meanwhile, or too much to do at once: nobody learned anything."""
+    for _ in range(12):
+        account = Account(NOBODY)
+        with app.app_context(), pytest.raises(failure):  # noqa: SIM117
+            with throttles.password_try(account, Client(HOME, "a program")):
+                raise failure
+    assert statuses(client, NOBODY, 11) == [401] * 10 + [429]
 
 
 def test_by_default_nobody_waits_who_is_no_guesser(data_dir: Path) -> None:

@@ -11,7 +11,7 @@ from threading import Barrier
 import pytest
 from flask import Flask
 
-from app.ratelimit import Counter, Rate, Store, database
+from app.ratelimit import Counter, MemoryStore, Rate, Store, database
 from tests.limits.conftest import on_all_stores
 from tests.valkey import Server
 
@@ -104,6 +104,17 @@ class Model:
 @pytest.mark.parametrize("seed", range(3))
 def test_any_story_ends_as_in_the_model(store: Store, seed: int) -> None:
     """Takes of one or several, given back, forgotten, at any time that does not go back."""
+    tell_a_story(store, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_process_counts_for_itself_likewise(seed: int) -> None:
+    """In memory."""
+    tell_a_story(MemoryStore(), seed)
+
+
+def tell_a_story(store: Store, seed: int) -> None:
+    """Whatever may happen, in the store and in the model side by side."""
     chance, model, now = random.Random(seed), Model(), NOON
     counters = [Counter(f"{seed} {n}", Rate(n + 1, 60 * (n + 1) ** 2)) for n in range(4)]
     for _ in range(120):
