@@ -171,10 +171,19 @@ def core_statements() -> Iterator[Connection]:
 
 @contextmanager
 def core_transaction() -> Iterator[Connection]:
-    """A short transaction on a connection of its own, which takes part in no other.
+    """A short transaction past the ORM, on a connection of its own.
 
-    Whoever holds one already gives it back first (`release`), or waits for themselves.
+    Whoever has one already gives it back first (`release`), so that nobody needs two. Inside a
+    transaction it is a part of that one, which can fail by itself.
     """
+    held: Connection | None = None
+    if db.session.registry.has():
+        held = db.session().info.get("connection")
+    if held is not None:
+        db.session().flush()
+        with held.begin_nested():
+            yield held
+        return
     with (
         db.engine.connect().execution_options(begins="BEGIN IMMEDIATE") as connection,
         connection.begin(),

@@ -11,6 +11,7 @@ from threading import Barrier
 import pytest
 from flask import Flask
 
+from app.db import transaction
 from app.ratelimit import Counter, MemoryStore, Rate, Store, database
 from tests.limits.conftest import on_all_stores
 from tests.valkey import Server
@@ -125,6 +126,16 @@ def tell_a_story(store: Store, seed: int) -> None:
         if told and chance.random() < 0.3:
             store.settle(now, give_back=chosen[:1], forget=chosen[1:2])
             model.settle(chosen[:1], chosen[1:2])
+
+
+@on_all_stores
+def test_within_a_transaction_it_counts_as_well(store: Store) -> None:
+    """Whole or not at all, as a part of it."""
+    with transaction():
+        assert passed(store, [TEN, TWO], 5) == 2
+        store.settle(NOON, give_back=[TWO])
+        assert passed(store, [TEN, TWO], 5) == 1
+    assert passed(store, [TEN], 15) == 7
 
 
 @on_all_stores
