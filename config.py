@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -276,6 +276,35 @@ def _duration(low: int, high: int) -> Callable[[str], int]:
     return cast
 
 
+class Rate(NamedTuple):
+    """So many in so many seconds; of several, all hold together."""
+
+    limit: int
+    seconds: int
+
+    def __str__(self) -> str:
+        unit = max(unit for unit in _UNITS.values() if self.seconds % unit == 0)
+        name = next(name for name, seconds in _UNITS.items() if seconds == unit)
+        return f"{self.limit}/{self.seconds // unit}{name}"
+
+
+def _rates(text: str) -> tuple[Rate, ...]:
+    """One or several of so many in a duration, such as 10/15m,30/1d; none for no limit."""
+    parts = [re.sub(r"\s", "", part) for part in text.split(",")]
+    return () if parts == ["off"] else tuple(dict.fromkeys(map(_rate, parts)))
+
+
+def _rate(text: str) -> Rate:
+    match = re.fullmatch(r"([0-9]{1,7})/([0-9]{1,8}[smhd])", text)
+    try:
+        return Rate(_whole_number(1, 1_000_000)(match[1]), _duration(1, 366 * DAY)(match[2]))  # type: ignore[index]  # None is caught
+    except (TypeError, ValueError):
+        raise ValueError(
+            "a number and a duration such as 10/15m (ten in fifteen minutes; s, m, h or d), up to"
+            " 1000000 and 366d, several such as 10/15m,30/1d, or off"
+        ) from None
+
+
 _HOST: Final = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|[0-9a-f:.]+"
 
 
@@ -349,6 +378,24 @@ def database_url(text: str) -> str:
     if url.removeprefix("sqlite:///") in ("", ":memory:"):
         raise ValueError("a file: a database in memory forgets its users")
     return url
+
+
+def _redis_url(text: str) -> str:
+    """The URL of one Valkey or Redis server; how long it is waited for is not to be said there."""
+    expected = "valkey://:password@host:6379/0, valkeys:// with TLS, or unix:///path/to/socket"
+    try:
+        parts = urlsplit(text.strip())
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    is_network = parts.scheme in ("redis", "rediss", "valkey", "valkeys") and parts.hostname
+    is_socket = parts.scheme == "unix" and parts.path.startswith("/")
+    has_database = re.fullmatch(r"/?[0-9]{0,4}", parts.path) is not None
+    if parts.query or parts.fragment or port == 0 or not text.isprintable():
+        raise ValueError(expected)
+    if not (is_socket or (is_network and has_database)):
+        raise ValueError(expected)
+    return text.strip()
 
 
 MAX_HASH_BYTES: Final = 128 * 1024 * 1024
@@ -513,5 +560,71 @@ SETTINGS: Final = (
         "scrypt:16384:8:5",
         "How passwords are hashed: `scrypt:N:r:p`, or `argon2id:KiB:passes:lanes` (`argon2id` alone"
         " is `argon2id:19456:2:1`). A stored hash is renewed at the next sign-in.",
+    ),
+    Setting(
+        "FOXTROT_TRUSTED_PROXIES",
+        _whole_number(0, 10),
+        "0",
+        "How many reverse proxies of yours a request passes. So many entries from the right of"
+        " `X-Forwarded-For` is the address that counts. 0: the header is not looked at.",
+    ),
+    Setting(
+        "FOXTROT_REDIS_URL",
+        _redis_url,
+        None,
+        "A Valkey or Redis server that counts for the limits, such as `valkey://host:6379/0`."
+        " Unset, and while it does not answer: the database counts.",
+        secret=True,
+    ),
+    Setting(
+        "FOXTROT_LIMIT_LOGIN_ACCOUNT",
+        _rates,
+        "50/15m,100/1d",
+        "Wrong passwords for one account, from all devices that are not known to be its user's."
+        " `10/15m` lets ten pass at once and then one every ninety seconds; several hold together;"
+        " `off` is no limit.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_LOGIN_ADDRESS",
+        _rates,
+        "100/15m,1000/1d",
+        "Wrong passwords from one network address (of IPv6 a /64), for all accounts together.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_LOGIN_ACCOUNT_AND_ADDRESS",
+        _rates,
+        "20/15m,50/1d",
+        "Wrong passwords for one account from one network address.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_LOGIN_DEVICE",
+        _rates,
+        "20/15m,50/1d",
+        "Wrong passwords for one account from one known device, which counts for itself alone; and"
+        " wrong current passwords in one session.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_REGISTRATION",
+        _rates,
+        "100/1h",
+        "Attempts to create an account from one network address, whatever comes of them.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_LINKS",
+        _rates,
+        "60/15m",
+        "One-time links that are not good, from one network address. A good one always works.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_REFRESH",
+        _rates,
+        "120/15m",
+        "Refresh tokens that are refused, from one network address. A good one always works.",
+    ),
+    Setting(
+        "FOXTROT_LIMIT_CLIENTS",
+        _rates,
+        "120/15m",
+        "Wrong credentials of services from one network address. Right ones always work.",
     ),
 )

@@ -26,6 +26,7 @@ from app import (
     cli,
     db,
     keys,
+    ratelimit,
     schema,
     secret_key,
     services,
@@ -78,6 +79,8 @@ def _build(environ: Mapping[str, str]) -> Flask:
     _attach_database(app)
     app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
     app.extensions["foxtrot_services"] = services.Directory()
+    app.extensions["foxtrot_limits"] = ratelimit.store_for(app.config["FOXTROT_REDIS_URL"])
+    app.extensions["foxtrot_own_limits"] = ratelimit.MemoryStore()
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app, database_failures=db.FAILURES)

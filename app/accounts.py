@@ -10,7 +10,7 @@ from datetime import datetime
 
 from flask import current_app
 
-from app import audit, links, login, sessions, status_lists, tokens, users
+from app import audit, links, login, proofs, sessions, status_lists, throttles, tokens, users
 from app.audit import Event
 from app.client import Client
 from app.db import db, transaction, turn, utcnow
@@ -22,17 +22,19 @@ from app.errors import (
     ValidationFailed,
 )
 from app.login import SignIn
+from app.proofs import Proof
 from app.sessions import Ending, LoginSession
-from app.users import Proof, User
+from app.users import User
 
 
 def register(email: str, password: str, client: Client, now: datetime | None = None) -> User:
     """Make an account for whoever asks, where the operator allows it.
 
     :raises RegistrationClosed: the operator does not.
+    :raises TooManyAttempts: there were too many from this address.
     :raises ValidationFailed, EmailTaken: as in `users.create`.
     """
-    user = _prepare_registration(email, password, now)
+    user = _prepare_registration(email, password, client, now)
     users.save(user, client)
     return user
 
@@ -46,7 +48,7 @@ def register_with_cookie(
     now: datetime | None = None,
 ) -> SignIn:
     """Make an account as `register` does, and sign the browser in, or neither."""
-    user = _prepare_registration(email, password, now)
+    user = _prepare_registration(email, password, client, now)
     with transaction():
         users.save(user, client)
         return login.begin_with_cookie(user, client, instead_of, now)
@@ -77,21 +79,33 @@ def reset_url(user: User, client: Client) -> str:
     return f"{tokens.issuer()}/reset?token={secret}"
 
 
-def check_setup(secret: str, now: datetime | None = None) -> None:
+def check_setup(secret: str, client: Client, now: datetime | None = None) -> None:
     """Make sure that the first administrator may be made with this link.
 
     :raises NotFound: the link is not good, or there is an administrator already.
+    :raises TooManyAttempts: it is not good, and neither were too many others.
     """
+    with throttles.counted_refusals(throttles.LINKS, client, now):
+        _check_setup(secret, now)
+
+
+def _check_setup(secret: str, now: datetime | None) -> None:
     if users.any_admin():
         raise NotFound
     links.check(links.SETUP, secret, now)
 
 
-def check_reset(secret: str, now: datetime | None = None) -> User:
+def check_reset(secret: str, client: Client, now: datetime | None = None) -> User:
     """Give the user who may choose a new password with this link.
 
     :raises NotFound: the link is not good.
+    :raises TooManyAttempts: it is not good, and neither were too many others.
     """
+    with throttles.counted_refusals(throttles.LINKS, client, now):
+        return _holder_of_reset(secret, now)
+
+
+def _holder_of_reset(secret: str, now: datetime | None) -> User:
     user = db.session.get(User, links.check(links.RESET, secret, now))
     if user is None:
         raise NotFound  # deleted just now
@@ -112,11 +126,12 @@ def set_up(
     The link is used up only if all goes well.
 
     :raises NotFound: the link is not good, or there is an administrator already.
+    :raises TooManyAttempts: it is not good, and neither were too many others.
     :raises ValidationFailed, EmailTaken: as in `users.create`.
     """
-    check_setup(secret, now)
+    check_setup(secret, client, now)
     user = users.prepare(email, password, scopes=[users.ADMIN], now=now)
-    with transaction():
+    with throttles.counted_refusals(throttles.LINKS, client, now), transaction():
         turn("first administrator")
         links.redeem(links.SETUP, secret, now)
         if users.any_admin():
@@ -129,11 +144,12 @@ def reset_password(secret: str, password: str, client: Client, now: datetime | N
     """Choose a new password by a reset link; every session of the user ends.
 
     :raises NotFound: the link is not good.
+    :raises TooManyAttempts: it is not good, and neither were too many others.
     :raises ValidationFailed: the password is not acceptable; the link stays good.
     """
-    user = check_reset(secret, now)
+    user = check_reset(secret, client, now)
     user_id, hashed = user.id, users.new_hash(password, user.email)
-    with transaction():
+    with throttles.counted_refusals(throttles.LINKS, client, now), transaction():
         users.lock(user_id)
         links.redeem(links.RESET, secret, now)
         _adopt_password(user, hashed, client, now)
@@ -163,11 +179,12 @@ def change_password(
 
     :raises NotSignedIn: meanwhile the session ended, or the password was changed.
     :raises WrongPassword: the current one is not right.
+    :raises TooManyAttempts: there were too many in this session; nothing is judged.
     :raises ValidationFailed: the new one is not acceptable.
     :raises NotSignedIn: the session was ended meanwhile.
     """
     user = session.user
-    proof = users.check_password(user, current, client, now)
+    proof = proofs.check_password(user, current, client, session=session.public_id, now=now)
     if new == current:
         raise ValidationFailed({"new_password": ["Choose another one than the current password."]})
     hashed = users.new_hash(new, user.email, field="new_password")
@@ -181,7 +198,7 @@ def change_password(
 
 def _hold_who_is_signed_in(proof: Proof) -> User:
     try:
-        return users.hold(proof)
+        return proofs.hold(proof)
     except InvalidCredentials:
         raise NotSignedIn from None
 
@@ -191,6 +208,13 @@ def disable(user: User, client: Client, now: datetime | None = None) -> None:
     with transaction():
         users.disable(user, client, now)
         sessions.end_all(user, Ending.USER_DISABLED, client, now)
+
+
+def unlock(user: User, client: Client, now: datetime | None = None) -> None:
+    """Have all that was counted against a user begin anew, wherever it is counted."""
+    with transaction():
+        user.unlocked_at = now or utcnow()
+        audit.record(Event.USER_UNLOCKED, client, user=user.public_id, now=now)
 
 
 def delete(user: User, client: Client, now: datetime | None = None) -> None:
@@ -210,10 +234,11 @@ def end_everything(client: Client, now: datetime | None = None) -> int:
         return sessions.end_everybodys(client, now)
 
 
-def _prepare_registration(email: str, password: str, now: datetime | None) -> User:
+def _prepare_registration(email: str, password: str, client: Client, now: datetime | None) -> User:
     if not registration_is_open():
         raise RegistrationClosed
-    return users.prepare(email, password, now=now)
+    with throttles.registration(client, now):
+        return users.prepare(email, password, now=now)
 
 
 def _adopt_password(user: User, hashed: str, client: Client, now: datetime | None) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -40,6 +40,8 @@ class Event(StrEnum):
     SCOPES_CHANGED = "scopes.changed"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
+    LIMIT_REACHED = "limit.reached"
+    USER_UNLOCKED = "user.unlocked"
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - a name, not a secret
     RESET_LINK_MADE = "reset_link.made"
     SESSION_ENDED = "session.ended"
@@ -67,6 +69,10 @@ class Event(StrEnum):
 
 LOG_ONLY: Final = frozenset({Event.REFRESH_SUCCEEDED, Event.CLIENT_SUCCEEDED, Event.CLIENT_REFUSED})
 """Too ordinary and too many for a row each, or for the asking by anybody at no cost."""
+
+
+BY_ANYBODY: Final = frozenset({Event.LOGIN_FAILED, Event.LIMIT_REACHED})
+"""What anybody can have happen to any user, as often as they like."""
 
 
 class AuditEvent(Base):
@@ -134,12 +140,12 @@ def record(
 
 
 def of_user(user: str, limit: int) -> list[AuditEvent]:
-    """The newest events of a user, newest first; failed sign-ins are at most a third of them.
+    """The newest events of a user, newest first; at most a third of them are `BY_ANYBODY`.
 
     Anybody can fail to sign in, as often as it takes to push all else off the list.
     """
-    failed = newest(limit // 3, user=user, name=Event.LOGIN_FAILED)
-    others = newest(limit - limit // 3, user=user, other_than=Event.LOGIN_FAILED)
+    failed = newest(limit // 3, user=user, among=BY_ANYBODY)
+    others = newest(limit - limit // 3, user=user, other_than=BY_ANYBODY)
     return sorted([*failed, *others], key=lambda event: event.id, reverse=True)
 
 
@@ -148,16 +154,19 @@ def newest(
     *,
     user: str | None = None,
     name: Event | None = None,
-    other_than: Event | None = None,
+    among: Collection[Event] = (),
+    other_than: Collection[Event] = (),
 ) -> list[AuditEvent]:
-    """The newest events, newest first; of one user, of one name, or of all names but one."""
+    """The newest events, newest first; of one user, of one name or some, or of all but some."""
     query = select(AuditEvent).order_by(AuditEvent.id.desc()).limit(limit)
     if user is not None:
         query = query.where(AuditEvent.user == user)
     if name is not None:
         query = query.where(AuditEvent.name == name.value)
-    if other_than is not None:
-        query = query.where(AuditEvent.name != other_than.value)
+    if among:
+        query = query.where(AuditEvent.name.in_([one.value for one in among]))
+    if other_than:
+        query = query.where(AuditEvent.name.not_in([one.value for one in other_than]))
     return list(db.session.scalars(query))
 
 

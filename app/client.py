@@ -1,7 +1,9 @@
 """Who sent a request, as far as it says: a network address, and software by its own name.
 
 The name is put into plain words ("Firefox on Linux"), chosen from a fixed list:
-nothing of what a client says of itself reaches a page or a log line otherwise.
+nothing of what a client says of itself reaches a page or a log line otherwise. The
+address is that of the connection, or what as many proxies as the operator runs say
+it is; what came before those, anybody can have written.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class Client:
     """Who asks for something; `request_id` ties together what one request caused.
 
     `is_operator` is for whoever types a command on the machine, `is_service` for what the service
-    does by itself; no request can claim them.
+    does by itself; no request can claim them. `device_mark` is what its browser was given at an
+    earlier sign-in, unchecked.
     """
 
     address: str
@@ -60,6 +63,7 @@ class Client:
     request_id: str = field(default_factory=lambda: new_id("r"))
     is_operator: bool = False
     is_service: bool = False
+    device_mark: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         for name in ("address", "user_agent"):
@@ -72,9 +76,46 @@ class Client:
             return SERVICE
         return COMMAND_LINE if self.is_operator else name_device(self.user_agent)
 
+    @property
+    def network(self) -> str:
+        """What stays of the address when a machine changes its own part of it."""
+        return network(self.address)
+
     def is_elsewhere(self, address: str, user_agent: str) -> bool:
         """Say whether another network or another device was there before."""
-        return _network(self.address) != _network(address) or self.device != name_device(user_agent)
+        return self.network != network(address) or self.device != name_device(user_agent)
+
+
+def network(address: str) -> str:
+    """What stays when a machine changes its own part of an address: of IPv6 the first half."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    if isinstance(parsed, ipaddress.IPv4Address) or mapped is not None:
+        return str(mapped or parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def address_behind(proxies: int, connected: str, forwarded: str) -> str:
+    """The address of whoever the outermost of our own proxies was connected to.
+
+    Each proxy adds, at the right, the address that it saw. So the entry that many from the right
+    is the last one that none but our proxies can have written.
+
+    :param proxies: how many of them a request passes.
+    :param connected: the address of the connection itself.
+    :param forwarded: the values of `X-Forwarded-For`, in order, joined by commas.
+    """
+    entries = [entry.strip() for entry in forwarded.split(",")] if forwarded else []
+    if not 0 < proxies <= len(entries):
+        return connected
+    bare = re.sub(r"\A\[([^\]]*)\](:[0-9]+)?\Z|\A([^:]*):[0-9]+\Z", r"\1\3", entries[-proxies])
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return connected
 
 
 def operator() -> Client:
@@ -99,18 +140,6 @@ def name_device(user_agent: str) -> str:
 
 def _first_named(names: tuple[tuple[str, str], ...], text: str) -> str | None:
     return next((name for pattern, name in names if re.search(pattern, text)), None)
-
-
-def _network(address: str) -> str:
-    """What stays when a machine changes its own part of an address: of IPv6 the first half."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    if isinstance(parsed, ipaddress.IPv4Address) or mapped is not None:
-        return str(mapped or parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _printable(text: str) -> str:

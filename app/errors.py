@@ -16,7 +16,7 @@ class AppError(Exception):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "invalid_request"
     detail = "The request cannot be understood."
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
     def __init__(self, detail: str | None = None) -> None:
         if detail is not None:
@@ -204,6 +204,15 @@ class TooManyAttempts(AppError):
     code = "too_many_attempts"
     detail = "This was tried too often in a short time. Wait a little, and try again."
     retry_after = 1
+
+    @classmethod
+    def until(cls, seconds: int) -> TooManyAttempts:
+        """The same, of which it is known when the next attempt is listened to."""
+        minutes = -(-seconds // 60)
+        unit = "minute" if minutes == 1 else "minutes"
+        refusal = cls(f"There were too many attempts. Try again in {minutes} {unit}.")
+        refusal.retry_after = seconds
+        return refusal
 
 
 class MoveRefused(Exception):

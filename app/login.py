@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app import refresh_tokens, sessions, tokens, users
+from app import proofs, refresh_tokens, sessions, throttles, tokens
 from app.audit import Event
 from app.client import Client
 from app.db import core_statements, transaction, utcnow
+from app.errors import NotSignedIn
 from app.refresh_tokens import Attempt, Successor
 from app.sessions import Ending, LoginSession
 from app.tokens import ANYTHING, AccessToken, Wish
@@ -47,13 +48,14 @@ def with_cookie(
     :param wish: what a first access token is wanted for, where one is wanted.
     :param instead_of: the session that the browser had before; it ends.
     :raises InvalidCredentials: address and password are nobody's.
+    :raises TooManyAttempts: there were too many; nothing is judged.
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
-    proof = users.authenticate(email, password, client, now)
+    proof = proofs.authenticate(email, password, client, now)
     if wish is not None:
         tokens.prepare()
     with transaction():
-        sign_in = begin_with_cookie(users.hold(proof), client, instead_of, now)
+        sign_in = begin_with_cookie(proofs.hold(proof), client, instead_of, now)
         if wish is None:
             return sign_in
         return replace(sign_in, access_token=tokens.mint(sign_in.session, wish, now=now))
@@ -70,12 +72,13 @@ def with_tokens(
 
     :param wish: all that the session's tokens may ever be for.
     :raises InvalidCredentials: address and password are nobody's.
+    :raises TooManyAttempts: there were too many; nothing is judged.
     :raises InvalidTarget, InvalidScope: more was asked for than there is; no session begins.
     """
-    proof = users.authenticate(email, password, client, now)
+    proof = proofs.authenticate(email, password, client, now)
     tokens.prepare()
     with transaction():
-        user = users.hold(proof)
+        user = proofs.hold(proof)
         grant = tokens.choose_grant(user, wish)
         session, _ = sessions.start(user, client, with_secret=False, grant=grant, now=now)
         refresh_token = refresh_tokens.begin(session)
@@ -96,17 +99,29 @@ def refresh(
     :param wish: what the access token is wanted for, of what the session was granted.
     :param retry_key: the request's `Idempotency-Key`, by which it may be tried again later.
     :raises NotSignedIn: the token is dead, for whatever cause.
-    :raises TooManyAttempts: too much happened at once; the token is as good as before.
+    :raises TooManyAttempts: too much happened at once, or too many tokens from this address were
+        refused; the token is as good as before.
     :raises InvalidTarget, InvalidScope: more was asked for than was granted; likewise.
     """
-    answer = tokens.new_token_id()
-    attempt = refresh_tokens.present(
-        refresh_token, client, answer=answer, retry_key=retry_key, now=now or utcnow()
-    )
+    now, answer = now or utcnow(), tokens.new_token_id()
+    try:
+        attempt = refresh_tokens.present(
+            refresh_token, client, answer=answer, retry_key=retry_key, now=now
+        )
+    except NotSignedIn:
+        throttles.count_garbage(throttles.REFRESH, client, now)
+        raise
     tokens.prepare()
     if wish != ANYTHING and (known := refresh_tokens.snapshot_of(attempt)):
         tokens.refuse_wish(known, wish)  # before anything tells whether the token was used
-    return _go_on(attempt, wish) or _come_again(attempt, wish)
+    renewal = _go_on(attempt, wish)
+    if renewal is not None:
+        return renewal
+    try:
+        return _come_again(attempt, wish)
+    except NotSignedIn:
+        throttles.count_refusal(throttles.REFRESH, client, now)
+        raise
 
 
 def _go_on(attempt: Attempt, wish: Wish) -> Renewal | None:

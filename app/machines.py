@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import delete
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app import audit, refresh_tokens, services, sessions, tokens
+from app import audit, refresh_tokens, services, sessions, throttles, tokens
 from app.audit import Event
 from app.client import Client
 from app.db import Base, db, transaction, turn, utcnow
@@ -37,6 +37,18 @@ class RevokedToken(Base):
 
     jti: Mapped[str] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+def authenticate(
+    client_id: str, secret: str, client: Client, now: datetime | None = None
+) -> Service:
+    """Find out which service shows this secret; a good one is never kept waiting.
+
+    :raises InvalidClient: it is nobody's.
+    :raises TooManyAttempts: likewise, and neither were too many others from this address.
+    """
+    with throttles.counted_refusals(throttles.CLIENTS, client, now):
+        return services.authenticate(client_id, secret, client, now)
 
 
 def get_token(

@@ -1,7 +1,7 @@
-"""Users: who they are, what they may do, and how they prove it.
+"""Users: who they are and what they may do.
 
-Leaves sign-in sessions to `sessions`, hashing to `passwords` and what an address
-is to `addresses`.
+Leaves how they prove it to `proofs`, sign-in sessions to `sessions`, hashing to
+`passwords` and what an address is to `addresses`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from datetime import datetime
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import addresses, audit, passwords
 from app.audit import Event
 from app.client import Client
-from app.db import Base, db, release, row_count, transaction, utcnow
-from app.errors import EmailTaken, InvalidCredentials, ValidationFailed, WrongPassword
+from app.db import Base, db, release, transaction, utcnow
+from app.errors import EmailTaken, ValidationFailed
 from app.ids import new_id
 
 ADMIN: Final = "admin"
@@ -44,6 +44,7 @@ class User(Base):
     own_scopes: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    unlocked_at: Mapped[datetime | None]
 
     def __repr__(self) -> str:
         return f"<User {self.public_id}>"
@@ -123,54 +124,6 @@ def save(user: User, client: Client) -> None:
         raise EmailTaken from None
 
 
-@dataclass(frozen=True)
-class Proof:
-    """A password was right: whose, and since when it is theirs."""
-
-    user_id: int
-    password_changed_at: datetime
-
-
-def authenticate(email: str, password: str, client: Client, now: datetime | None = None) -> Proof:
-    """Find out whose address and password these are.
-
-    Costs the same, writes as much and raises the same for an unknown address, a
-    wrong password and a disabled user.
-
-    :raises InvalidCredentials: they are nobody's.
-    """
-    proof = _prove(by_email(email), password)
-    if proof is None:
-        _record_failure(email, client, now)
-        raise InvalidCredentials
-    return proof
-
-
-def check_password(user: User, password: str, client: Client, now: datetime | None = None) -> Proof:
-    """Make sure that a user who is signed in knows their password, too.
-
-    :raises WrongPassword: it is not theirs; it counts as a failed login.
-    """
-    email = user.email
-    proof = _prove(user, password)
-    if proof is None:
-        _record_failure(email, client, now, reason="current_password")
-        raise WrongPassword
-    return proof
-
-
-def hold(proof: Proof) -> User:
-    """Inside a transaction, keep a user as they were when they proved who they are.
-
-    :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
-    """
-    query = select(User).where(User.id == proof.user_id).with_for_update(key_share=True)
-    user = db.session.scalar(query.execution_options(populate_existing=True))
-    if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
-        raise InvalidCredentials
-    return user
-
-
 def lock(user_id: int) -> bool:
     """Inside a transaction, keep a row for oneself; say whether it is still there.
 
@@ -185,31 +138,6 @@ def lock(user_id: int) -> bool:
 def lock_all() -> None:
     """Inside a transaction, keep all rows, for what concerns everybody's sessions."""
     db.session.execute(select(User.id).order_by(User.id).with_for_update(key_share=True))
-
-
-def _prove(user: User | None, password: str) -> Proof | None:
-    """Compare with the password of a user, or at the same cost with nobody's."""
-    stored = user.password_hash if user else None
-    proof = Proof(user.id, user.password_changed_at) if user and not user.disabled_at else None
-    release()
-    if not passwords.verify(stored, password, _method()) or proof is None or stored is None:
-        return None
-    if passwords.needs_rehash(stored, _method()):
-        _renew_hash(proof.user_id, stored, password)
-    return proof
-
-
-def _record_failure(
-    email: str, client: Client, now: datetime | None, reason: str | None = None
-) -> None:
-    """Write down a failed sign-in: the user's, unless they were deleted while it was judged."""
-    with transaction():
-        user = by_email(email)
-        public_id = user.public_id if user else None
-        typed = None if public_id else addresses.fold(email) or email
-        audit.record(
-            Event.LOGIN_FAILED, client, user=public_id, typed=typed, reason=reason, now=now
-        )
 
 
 def by_email(email: str) -> User | None:
@@ -255,7 +183,7 @@ def new_hash(password: str, email: str, *, field: str = "password") -> str:
     if errors := _password_errors(password, email, field):
         raise ValidationFailed(errors)
     release()
-    return passwords.hash_password(password, _method())
+    return passwords.hash_password(password, hash_method())
 
 
 def adopt_hash(user: User, hashed: str, client: Client, now: datetime | None = None) -> None:
@@ -326,13 +254,6 @@ def _context_words(email: str) -> list[str]:
     return [word[:64] for word in words if word]
 
 
-def _renew_hash(user_id: int, stored: str, password: str) -> None:
-    """Hash anew by the current parameters, unless the password changed meanwhile."""
-    hashed = passwords.hash_password(password, _method())
-    unchanged = update(User).where(User.id == user_id, User.password_hash == stored)
-    with transaction():
-        row_count(unchanged.values(password_hash=hashed))
-
-
-def _method() -> str:
+def hash_method() -> str:
+    """How new passwords are hashed here."""
     return str(current_app.config["FOXTROT_PASSWORD_HASH"])

@@ -16,6 +16,12 @@ PASSWORD = "correct horse battery staple"
 ORIGIN = "http://localhost:5000"
 CHEAP_HASH = "scrypt:1024:1:1"
 SOMEWHERE = Client("192.0.2.1", "a browser")
+NO_LOGIN_LIMITS = {
+    f"FOXTROT_LIMIT_LOGIN_{over}": "off"
+    for over in ("ACCOUNT", "ADDRESS", "ACCOUNT_AND_ADDRESS", "DEVICE")
+}
+"""For tests that sign in far more often than people do."""
+
 SECRET_KEY = "hV4sQ9xTn2LwYc7RbK0mZdEo3JgAu6Pi"
 
 

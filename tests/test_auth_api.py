@@ -26,6 +26,7 @@ from werkzeug.test import TestResponse
 from app import create_app, users
 from tests.conftest import MakeApp, add_user, dispose, find_user
 from tests.support import (
+    NO_LOGIN_LIMITS,
     ORIGIN,
     PASSWORD,
     SOMEWHERE,
@@ -569,7 +570,7 @@ def times(
     """Processor seconds of refused logins of each kind, taken in turns; hashing is not cheap."""
     folder = shutil.copytree(template_dir, tmp_path_factory.mktemp("times") / "data")
     settings = {**cheap_settings(folder), "FOXTROT_PASSWORD_HASH": "scrypt:4096:8:1"}
-    app = create_app(settings)
+    app = create_app({**settings, **NO_LOGIN_LIMITS})
     add_user(app, ALICE)
     add_disabled(app)
     client, taken = app.test_client(), {name: list[float]() for name in MEASURED}

@@ -40,6 +40,7 @@ TABLES = {
     "ended_ranges",
     "login_sessions",
     "one_time_links",
+    "rate_limits",
     "revoked_tokens",
     "services",
     "signing_keys",

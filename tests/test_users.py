@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import addresses, create_app, sessions, users
+from app import addresses, create_app, proofs, sessions, users
 from app.db import db
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
 from app.ids import new_id
@@ -249,7 +249,7 @@ def test_what_is_no_address_is_refused(shared: Flask, email: str) -> None:
 def test_what_is_no_address_logs_nobody_in(shared: Flask, email: str) -> None:
     """Like any unknown one."""
     with shared.app_context(), pytest.raises(InvalidCredentials):
-        users.authenticate(email, PASSWORD, SOMEWHERE)
+        proofs.authenticate(email, PASSWORD, SOMEWHERE)
 
 
 @pytest.mark.parametrize("name", ["no at", "CR LF and a header", "a quoted name", "255 characters"])

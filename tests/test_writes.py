@@ -72,7 +72,8 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for the tests of this file; each makes users of its own."""
     port, folder = free_port(), tmp_path_factory.mktemp("server")
-    with serving(port=port, settings=cheap_settings(folder)):
+    settings = {**cheap_settings(folder), "FOXTROT_LIMIT_REGISTRATION": "off"}
+    with serving(port=port, settings=settings):
         yield Server(port, folder)
 
 

@@ -46,4 +46,6 @@ def _shown(setting: config.Setting) -> Any:
         return None
     if setting.secret:
         return config.masked(str(value))
+    if setting.name.startswith("FOXTROT_LIMIT_"):
+        return ",".join(map(str, value)) or "off"
     return ",".join(value) if isinstance(value, tuple) else value

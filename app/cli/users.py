@@ -109,6 +109,16 @@ def enable_user(email: str) -> None:
     click.echo(f"{user.email} is enabled.")
 
 
+@group.command("unlock")
+@email_argument
+@command
+def unlock_user(email: str) -> None:
+    """Let a user sign in again, whatever was counted against them."""
+    user = find_user(email)
+    accounts.unlock(user, operator())
+    click.echo(f"{user.email} may sign in again; what was counted begins anew.")
+
+
 @group.command("delete")
 @email_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")

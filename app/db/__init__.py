@@ -25,6 +25,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     CursorResult,
+    Delete,
     Engine,
     Executable,
     MetaData,
@@ -196,6 +197,28 @@ def core_statements() -> Iterator[Connection]:
         yield connection.execution_options(**_EACH_FOR_ITSELF[connection.dialect.name])
 
 
+@contextmanager
+def core_transaction() -> Iterator[Connection]:
+    """A short transaction past the ORM, on a connection of its own.
+
+    Whoever has one already gives it back first (`release`), so that nobody needs two. Inside a
+    transaction it is a part of that one, which can fail by itself.
+    """
+    held: Connection | None = None
+    if db.session.registry.has():
+        held = db.session().info.get("connection")
+    if held is not None:
+        db.session().flush()
+        with held.begin_nested():
+            yield held
+        return
+    with (
+        db.engine.connect().execution_options(begins="BEGIN IMMEDIATE") as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
 def turn(name: str) -> None:
     """Wait until nobody else has this name's turn; it ends with the transaction.
 
@@ -235,8 +258,8 @@ def reach(seconds: float) -> None:
         pass
 
 
-def row_count(change: Update) -> int:
-    """Carry out an update, and give the number of rows that met its conditions."""
+def row_count(change: Update | Delete) -> int:
+    """Carry out an update or a delete, and give the number of rows that met its conditions."""
     options = {"synchronize_session": False}
     result = db.session.execute(change, execution_options=options)
     return cast("CursorResult[Any]", result).rowcount

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from app import accounts, audit, sessions
 from app.audit import AuditEvent, Event
-from app.errors import AppError, NotSignedIn, ValidationFailed, WrongPassword
+from app.errors import AppError, NotSignedIn, TooManyAttempts, ValidationFailed, WrongPassword
 from app.sessions import Ending, LoginSession
 from app.views import browser, words
 from app.views.access import login_required
@@ -39,11 +39,11 @@ def change_password() -> Response:
     current, new = request.form.get("current_password", ""), request.form.get("new_password", "")
     try:
         accounts.change_password(_session(), current, new, browser.client())
-    except (WrongPassword, ValidationFailed) as refusal:
+    except (WrongPassword, ValidationFailed, TooManyAttempts) as refusal:
         return _page(refusal)
     except NotSignedIn:
         return redirect(url_for("pages.log_in"), 303)
-    return _done("password")
+    return browser.know_device(_done("password"), _session())
 
 
 @blueprint.post("/sessions/<session_id>/end")
@@ -112,11 +112,11 @@ def _page(refusal: AppError | None = None) -> Response:
         now=now,
         words=words,
     )
-    return browser.told(make_response(page, refusal.status if refusal else 200))
+    return browser.refused(browser.told(make_response(page)), refusal)
 
 
 def _errors(refusal: AppError | None) -> dict[str, list[str]]:
-    if isinstance(refusal, WrongPassword):
+    if isinstance(refusal, WrongPassword | TooManyAttempts):
         return {"current_password": [refusal.detail]}
     return refusal.errors if isinstance(refusal, ValidationFailed) else {}
 

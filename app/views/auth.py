@@ -64,7 +64,7 @@ SCOPE: Final = Parameter(
     body=Credentials,
     answer=UserAnswer,
     status=201,
-    refusals=(EmailTaken, RegistrationClosed),
+    refusals=(EmailTaken, RegistrationClosed, TooManyAttempts),
 )
 def register(body: Credentials) -> UserAnswer:
     return user_answer(accounts.register(body.email, body.password, browser.client()))
@@ -84,7 +84,7 @@ def password_advice(body: Credentials) -> PasswordAdvice:
     "Log in",
     body=Login,
     answer=TokenAnswer,
-    refusals=(InvalidCredentials, InvalidScope, InvalidTarget, CrossOrigin),
+    refusals=(InvalidCredentials, InvalidScope, InvalidTarget, CrossOrigin, TooManyAttempts),
 )
 def log_in(body: Login) -> TokenAnswer | Response:
     if body.session == "cookie":

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from flask import current_app, g, request
 from werkzeug.wrappers import Response
 
-from app import sessions
-from app.client import Client
-from app.errors import CrossOrigin, Misdirected
+from app import devices, sessions
+from app.client import Client, address_behind
+from app.errors import AppError, CrossOrigin, Misdirected
 from app.login import SignIn
 from app.sessions import Ending, LoginSession
 
@@ -19,15 +19,24 @@ R = TypeVar("R", bound=Response)
 
 _COOKIE: Final = "foxtrot_session"
 _DONE: Final = "foxtrot_done"
+_DEVICE: Final = "foxtrot_device"
 _LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]")
 
 
 def client() -> Client:
     """Who sends this request; the same for all that it causes."""
     if "client" not in g:
-        g.client = Client(request.remote_addr or "", request.user_agent.string)
+        has_cookies = "HTTP_COOKIE" in request.environ  # programs have none to look through
+        mark = request.cookies.get(_cookie_name(_DEVICE), "") if has_cookies else ""
+        g.client = Client(_address(), request.user_agent.string, device_mark=mark)
     known: Client = g.client
     return known
+
+
+def _address() -> str:
+    proxies = current_app.config["FOXTROT_TRUSTED_PROXIES"]
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For")) if proxies else ""
+    return address_behind(proxies, request.remote_addr or "", forwarded)
 
 
 def current_session() -> LoginSession | None:
@@ -49,6 +58,14 @@ def begin(response: R, sign_in: SignIn) -> R:
     lifetime = current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"]
     _set_cookie(response, _COOKIE, sign_in.secret or "", lifetime)
     g.browser_session = sign_in.session
+    return know_device(response, sign_in.session)
+
+
+def know_device(response: R, session: LoginSession) -> R:
+    """Mark the browser as one in which the user of this session proved their present password."""
+    user = session.user
+    mark = devices.mark(user.public_id, user.password_changed_at)
+    _set_cookie(response, _DEVICE, mark, int(devices.LIFETIME.total_seconds()))
     return response
 
 
@@ -79,6 +96,15 @@ def told(response: R) -> R:
 def message() -> str | None:
     """What the page before wanted to be said."""
     return request.cookies.get(_cookie_name(_DONE))
+
+
+def refused(response: R, refusal: AppError | None) -> R:
+    """Give a page the status of a refusal that it tells, and say when to come again."""
+    if refusal is not None:
+        response.status_code = refusal.status
+        if refusal.retry_after is not None:
+            response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
 
 
 def require_own_origin() -> None:

@@ -13,12 +13,13 @@ from urllib.parse import unquote_plus
 from flask import Blueprint, jsonify, request
 from pydantic import ConfigDict, Field
 
-from app import machines, services, tokens
+from app import machines, tokens
 from app.errors import (
     InvalidClient,
     InvalidRequest,
     InvalidScope,
     InvalidTarget,
+    TooManyAttempts,
     UnauthorizedClient,
     UnsupportedGrantType,
     UnsupportedTokenType,
@@ -81,7 +82,14 @@ class IntrospectionAnswer(Answer):
     "Get an access token for a machine, in its own name",
     body=TokenForm,
     answer=TokenAnswer,
-    refusals=(InvalidClient, InvalidScope, InvalidTarget, UnauthorizedClient, UnsupportedGrantType),
+    refusals=(
+        InvalidClient,
+        InvalidScope,
+        InvalidTarget,
+        TooManyAttempts,
+        UnauthorizedClient,
+        UnsupportedGrantType,
+    ),
 )
 def token(form: TokenForm) -> TokenAnswer:
     service = _caller(form)
@@ -96,7 +104,7 @@ def token(form: TokenForm) -> TokenAnswer:
     "Ask whether a token is good for the service that asks",
     body=GivenToken,
     answer=IntrospectionAnswer,
-    refusals=(InvalidClient,),
+    refusals=(InvalidClient, TooManyAttempts),
 )
 def introspect(form: GivenToken) -> Any:
     claims = machines.introspect(form.token, _caller(form))
@@ -110,7 +118,7 @@ def introspect(form: GivenToken) -> Any:
 @operation(
     "End a token: a machine its own, anybody the session of a refresh token that they hold",
     body=GivenToken,
-    refusals=(InvalidClient, UnsupportedTokenType),
+    refusals=(InvalidClient, TooManyAttempts, UnsupportedTokenType),
 )
 def revoke(form: GivenToken) -> None:
     if _is_public_client(form):
@@ -129,9 +137,10 @@ def _caller(form: ClientForm) -> Service:
     """The service that sends this request.
 
     :raises InvalidClient: it does not show that it is one.
+    :raises TooManyAttempts: likewise, and neither did too many others.
     """
     client_id, secret = _credentials(form)
-    return services.authenticate(client_id, secret, browser.client())
+    return machines.authenticate(client_id, secret, browser.client())
 
 
 def _credentials(form: ClientForm) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from flask import Blueprint, make_response, redirect, render_template, request, 
 from werkzeug.wrappers import Response
 
 from app import accounts, login
-from app.errors import AppError, EmailTaken, InvalidCredentials, ValidationFailed
+from app.errors import AppError, EmailTaken, InvalidCredentials, TooManyAttempts, ValidationFailed
 from app.login import SignIn
 from app.views import browser
 from app.views.access import public
@@ -45,7 +45,7 @@ def log_in_submitted() -> Response:
         sign_in = login.with_cookie(
             email, password, browser.client(), instead_of=browser.current_session()
         )
-    except InvalidCredentials as refusal:
+    except (InvalidCredentials, TooManyAttempts) as refusal:
         return _page("login.html", refusal)
     return _welcome(sign_in)
 
@@ -64,7 +64,7 @@ def register_submitted() -> Response:
         sign_in = accounts.register_with_cookie(
             email, password, browser.client(), instead_of=browser.current_session()
         )
-    except (ValidationFailed, EmailTaken) as refusal:
+    except (ValidationFailed, EmailTaken, TooManyAttempts) as refusal:
         return _page("register.html", refusal)
     return _welcome(sign_in)
 
@@ -72,7 +72,7 @@ def register_submitted() -> Response:
 @blueprint.get("/setup")
 @public
 def set_up() -> Response:
-    accounts.check_setup(request.args.get("token", ""))
+    accounts.check_setup(request.args.get("token", ""), browser.client())
     return _page("setup.html")
 
 
@@ -92,7 +92,8 @@ def set_up_submitted() -> Response:
 @blueprint.get("/reset")
 @public
 def reset_password() -> Response:
-    return _page("reset.html", user=accounts.check_reset(request.args.get("token", "")))
+    token = request.args.get("token", "")
+    return _page("reset.html", user=accounts.check_reset(token, browser.client()))
 
 
 @blueprint.post("/reset")
@@ -102,7 +103,7 @@ def reset_password_submitted() -> Response:
     try:
         accounts.reset_password(token, password, browser.client())
     except ValidationFailed as refusal:
-        return _page("reset.html", refusal, user=accounts.check_reset(token))
+        return _page("reset.html", refusal, user=accounts.check_reset(token, browser.client()))
     return browser.tell_next(redirect(url_for("pages.log_in"), 303), "password")
 
 
@@ -141,4 +142,4 @@ def _page(
         "errors": refusal.errors if isinstance(refusal, ValidationFailed) else {},
     }
     page = render_template(template, **shown, **more)
-    return browser.told(make_response(page, refusal.status if refusal else status))
+    return browser.refused(browser.told(make_response(page, status)), refusal)

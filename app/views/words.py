@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from app import throttles
 from app.audit import AuditEvent, Event
 from app.sessions import Ending
 
@@ -17,6 +18,8 @@ _EVENTS: Final = {
     Event.SCOPES_CHANGED: "The operator changed what you may do",
     Event.LOGIN_SUCCEEDED: "Signed in",
     Event.LOGIN_FAILED: "A sign-in was refused",
+    Event.LIMIT_REACHED: "Sign-ins were held back, after too many wrong passwords",
+    Event.USER_UNLOCKED: "The operator let sign-ins through again",
     Event.PASSWORD_CHANGED: "The password was changed",
     Event.RESET_LINK_MADE: "The operator made a link to reset the password",
     Event.SESSION_ENDED: "A session ended",
@@ -37,7 +40,12 @@ _ENDINGS: Final = {
     Ending.TOO_MANY_SESSIONS: "The session unused longest ended, because there were too many",
 }
 _REASONS: Final = {
-    "current_password": "A change of the password was refused: the current one was wrong"
+    "current_password": "A change of the password was refused: the current one was wrong",
+    throttles.ACCOUNT: "Sign-ins from devices that are not known were held back, after too many"
+    " wrong passwords",
+    throttles.BOTH: "Sign-ins from one place were held back, after too many wrong passwords",
+    throttles.DEVICE: "Tries of your password on one device were held back, after too many wrong"
+    " ones",
 }
 
 

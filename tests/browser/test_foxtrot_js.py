@@ -70,7 +70,7 @@ def test_signing_in_gives_a_token(tabs: Tabs, alice: str) -> None:
     page = tabs.open()
     log_in(page, alice)
     assert claims_of(token(page))["iss"] == tabs.site.url
-    assert [cookie["name"] for cookie in tabs.context.cookies()] == [COOKIE]
+    assert COOKIE in {cookie["name"] for cookie in tabs.context.cookies()}
 
 
 def test_a_token_carries_what_was_wished_for(tabs: Tabs, alice: str) -> None:

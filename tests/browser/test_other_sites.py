@@ -25,7 +25,7 @@ def test_another_site_cannot_sign_anybody_out(
     account.goto(neighbour.url)
     with account.expect_response(f"**{path}"):
         account.get_by_role("button").click()
-    assert [cookie["name"] for cookie in account.context.cookies(site.url)] == [COOKIE]
+    assert COOKIE in {cookie["name"] for cookie in account.context.cookies(site.url)}
 
 
 def test_another_site_cannot_sign_anybody_in(

@@ -28,14 +28,19 @@ def test_looking_changes_nothing(
     tokens = [setup_secret(app), reset_secret(app, alice)]
     if signed_in:
         sign_in(client, alice)
-    before = contents(data_dir)
+    before = contents_but_counters(data_dir)
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<[^>]+>", "x", rule.rule)
         for token in tokens:
             fields = {"token": token, "email": "eve@example.com", "password": PASSWORD}
             url = f"{path}?{urlencode(fields)}"
             client.open(url, method=method, base_url=ORIGIN, buffered=True)  # closes files, too
-    assert contents(data_dir) == before
+    assert contents_but_counters(data_dir) == before
+
+
+def contents_but_counters(data_dir: Path) -> list[str]:
+    """Every row but those that count the links that were refused."""
+    return [row for row in contents(data_dir) if not row.startswith('INSERT INTO "rate_limits"')]
 
 
 def test_the_account_page_holds_no_token(client: FlaskClient, alice: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import accounts, links, users
+from app import accounts, links, proofs
 from app.errors import NotFound
 from tests.conftest import find_user
 from tests.pages.conftest import (
@@ -98,7 +98,7 @@ def test_a_reset_link_is_good_for_thirty_minutes(app: Flask, alice: str) -> None
         links.check(links.RESET, token, NOON + timedelta(minutes=29, seconds=59))
         with pytest.raises(NotFound):
             accounts.reset_password(token, NEW_PASSWORD, SOMEWHERE, NOON + timedelta(minutes=30))
-        assert users.authenticate(alice, PASSWORD, SOMEWHERE)
+        assert proofs.authenticate(alice, PASSWORD, SOMEWHERE)
 
 
 def test_a_reset_link_that_is_too_old_is_not_found(

@@ -111,7 +111,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(app: Flask) -> No
     """`HttpOnly` and `SameSite=Lax`, for the whole site and for no other host."""
     for header in set_cookies(app, ORIGIN):
         name, *attributes = header.split("; ")
-        assert name.startswith((f"{COOKIE}=", "foxtrot_done="))
+        assert name.startswith((f"{COOKIE}=", "foxtrot_device=", "foxtrot_done="))
         assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(attributes)
         assert "Domain" not in header
 
@@ -126,10 +126,12 @@ def test_on_plain_http_the_cookie_is_not_secure(app: Flask) -> None:
 def test_on_https_the_cookie_is_bound_to_the_host(on_https: Flask) -> None:
     """`__Host-` demands Secure, the path `/` and no domain; also when it is taken away."""
     headers = set_cookies(on_https, PUBLIC)
-    assert len(headers) == 3
+    assert len(headers) == 4
     for header in headers:
         name, *attributes = header.split("; ")
-        assert name.startswith((f"__Host-{COOKIE}=", "__Host-foxtrot_done="))
+        assert name.startswith(
+            tuple(f"__Host-{one}=" for one in (COOKIE, "foxtrot_device", "foxtrot_done"))
+        )
         assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(attributes)
         assert "Domain" not in header
 

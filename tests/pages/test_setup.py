@@ -94,9 +94,9 @@ def test_a_setup_link_is_good_for_thirty_minutes(app: Flask) -> None:
     """To the second."""
     token = setup_secret(app, NOON)
     with app.app_context():
-        accounts.check_setup(token, NOON + timedelta(minutes=29, seconds=59))
+        accounts.check_setup(token, SOMEWHERE, NOON + timedelta(minutes=29, seconds=59))
         with pytest.raises(NotFound):
-            accounts.check_setup(token, NOON + timedelta(minutes=30))
+            accounts.check_setup(token, SOMEWHERE, NOON + timedelta(minutes=30))
 
 
 def test_a_setup_link_that_is_too_old_makes_nobody(app: Flask) -> None:

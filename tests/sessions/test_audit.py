@@ -112,6 +112,8 @@ DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.SCOPES_CHANGED: lambda app: run(app, "users", "set-scopes", ALICE, "reports:read"),
     Event.LOGIN_SUCCEEDED: lambda app: log_in(app.test_client(), ALICE),
     Event.LOGIN_FAILED: lambda app: log_in(app.test_client(), ALICE, WRONG),
+    Event.LIMIT_REACHED: lambda app: [log_in(app.test_client(), ALICE, WRONG) for _ in range(21)],
+    Event.USER_UNLOCKED: lambda app: run(app, "users", "unlock", ALICE),
     Event.PASSWORD_CHANGED: lambda app: run(
         app, "users", "set-password", ALICE, "--password-stdin", stdin=NEW_PASSWORD
     ),

@@ -36,7 +36,7 @@ SECURE_COOKIE = "__Host-foxtrot_session"
 def cookie_header(answer: TestResponse) -> tuple[str, dict[str, str | None]]:
     """Name and attributes of the session's cookie that an answer sets."""
     headers = answer.headers.getlist("Set-Cookie")
-    [header] = [header for header in headers if "foxtrot_done" not in header]
+    [header] = [header for header in headers if "foxtrot_session=" in header]
     pair, *attributes = header.split("; ")
     named = [attribute.partition("=") for attribute in attributes]
     return pair.partition("=")[0], {name: value for name, _, value in named}

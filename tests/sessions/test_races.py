@@ -16,6 +16,7 @@ from app import accounts, sessions, users
 from tests.conftest import MakeApp, add_user, find_user, on_both_databases, on_postgresql
 from tests.sessions.crowd import PATIENCE, at_once, is_accepted, is_unused, refresh, sign_in
 from tests.support import (
+    NO_LOGIN_LIMITS,
     ORIGIN,
     PASSWORD,
     SOMEWHERE,
@@ -279,7 +280,8 @@ def operate(app: Flask, email: str, times: int) -> list[int]:
 @on_postgresql
 def test_a_storm_of_everything_is_answered(make_app: MakeApp) -> None:
     """Nobody waits for each other in a ring: on PostgreSQL that is a deadlock, and a 503."""
-    app = make_app(FOXTROT_SESSIONS_PER_USER="6")
+    limits = dict.fromkeys(NO_LOGIN_LIMITS, "1000/15m,2000/1d")  # counted, and never reached
+    app = make_app(FOXTROT_SESSIONS_PER_USER="6", **limits)
     alice = add_user(app, "alice@example.com")
     programs = [partial(Restless(app, number).storm, 25) for number in range(14)]
     answers = at_once([*programs, *[partial(operate, app, alice, 6)] * 2])

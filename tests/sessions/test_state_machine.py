@@ -35,7 +35,7 @@ from app.tokens import Wish
 from tests.conftest import MakeApp, add_user, find_user
 from tests.sessions import model
 from tests.sessions.model import Model, Place, Refused, Session, Token, User
-from tests.support import PASSWORD, SOMEWHERE, claims_of
+from tests.support import NO_LOGIN_LIMITS, PASSWORD, SOMEWHERE, claims_of
 
 T = TypeVar("T")
 
@@ -508,7 +508,8 @@ class Sessions(RuleBasedStateMachine):
 @pytest.fixture
 def fast_app(make_app: MakeApp) -> Flask:
     """An app on a real SQLite file that does not wait for the disk."""
-    app = make_app(FOXTROT_SESSIONS_PER_USER=str(MOST))
+    none = {**dict.fromkeys(NO_LOGIN_LIMITS, "off"), "FOXTROT_LIMIT_REFRESH": "off"}
+    app = make_app(FOXTROT_SESSIONS_PER_USER=str(MOST), **none)
     with app.app_context():
         event.listen(db.engine, "connect", _do_not_wait)
         disconnect()

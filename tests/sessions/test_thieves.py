@@ -53,7 +53,7 @@ def quiet() -> Any:
 @pytest.fixture
 def app(make_app: MakeApp) -> Any:
     """An app on a real SQLite file that does not wait for the disk, and its context."""
-    app = make_app()
+    app = make_app(FOXTROT_LIMIT_REFRESH="off")  # thousands come from one address
     with app.app_context():
         event.listen(db.engine, "connect", _do_not_wait)
         disconnect()

@@ -1,0 +1,131 @@
+"""Proofs: finding out whether somebody knows the password of a user.
+
+It costs the same, writes as much and is refused in the same words for an unknown address, a
+wrong password and a disabled user. How often somebody may try is for `throttles` to say,
+before anything is judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from app import addresses, audit, passwords, throttles, users
+from app.audit import Event
+from app.client import Client
+from app.db import db, release, row_count, transaction
+from app.errors import InvalidCredentials, WrongPassword
+from app.throttles import Account
+from app.users import User
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A password was right: whose, and since when it is theirs."""
+
+    user_id: int
+    password_changed_at: datetime
+
+
+def authenticate(email: str, password: str, client: Client, now: datetime | None = None) -> Proof:
+    """Find out whose address and password these are.
+
+    Costs the same, writes as much and raises the same for an unknown address, a
+    wrong password and a disabled user.
+
+    :raises InvalidCredentials: they are nobody's.
+    :raises TooManyAttempts: there were too many; nothing is judged.
+    """
+    known = _known(users.by_email(email), email)
+    with throttles.password_try(known.account, client, now=now):
+        proof = _prove(known, password)
+        if proof is None:
+            _record_failure(email, client, now)
+            raise InvalidCredentials
+    return proof
+
+
+def check_password(
+    user: User, password: str, client: Client, *, session: str, now: datetime | None = None
+) -> Proof:
+    """Make sure that a user who is signed in knows their password, too.
+
+    :param session: the public id of the session in which they are asked.
+    :raises WrongPassword: it is not theirs; it counts as a failed login.
+    :raises TooManyAttempts: there were too many in this session; nothing is judged.
+    """
+    known = _known(user, user.email)
+    with throttles.password_try(known.account, client, session=session, now=now):
+        proof = _prove(known, password)
+        if proof is None:
+            _record_failure(known.account.typed, client, now, reason="current_password")
+            raise WrongPassword
+    return proof
+
+
+def hold(proof: Proof) -> User:
+    """Inside a transaction, keep a user as they were when they proved who they are.
+
+    :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
+    """
+    query = select(User).where(User.id == proof.user_id).with_for_update(key_share=True)
+    user = db.session.scalar(query.execution_options(populate_existing=True))
+    if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
+        raise InvalidCredentials
+    return user
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a password is judged by, of a user or of nobody, read before it takes long."""
+
+    account: Account
+    stored: str | None = None
+    proof: Proof | None = None
+
+
+def _known(user: User | None, typed: str) -> _Known:
+    if user is None:
+        return _Known(Account(typed))
+    since = user.password_changed_at
+    account = Account(typed, user.public_id, since, user.unlocked_at)
+    proof = None if user.disabled_at else Proof(user.id, since)
+    return _Known(account, user.password_hash, proof)
+
+
+def _prove(known: _Known, password: str) -> Proof | None:
+    """Compare with the password of a user, or at the same cost with nobody's."""
+    stored, proof = known.stored, known.proof
+    release()
+    if (
+        not passwords.verify(stored, password, users.hash_method())
+        or proof is None
+        or stored is None
+    ):
+        return None
+    if passwords.needs_rehash(stored, users.hash_method()):
+        _renew_hash(proof.user_id, stored, password)
+    return proof
+
+
+def _record_failure(
+    email: str, client: Client, now: datetime | None, reason: str | None = None
+) -> None:
+    """Write down a failed sign-in: the user's, unless they were deleted while it was judged."""
+    with transaction():
+        user = users.by_email(email)
+        public_id = user.public_id if user else None
+        typed = None if public_id else addresses.fold(email) or email
+        audit.record(
+            Event.LOGIN_FAILED, client, user=public_id, typed=typed, reason=reason, now=now
+        )
+
+
+def _renew_hash(user_id: int, stored: str, password: str) -> None:
+    """Hash anew by the current parameters, unless the password changed meanwhile."""
+    hashed = passwords.hash_password(password, users.hash_method())
+    unchanged = update(User).where(User.id == user_id, User.password_hash == stored)
+    with transaction():
+        row_count(unchanged.values(password_hash=hashed))
