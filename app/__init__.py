@@ -27,6 +27,7 @@ from app import (
     cli,
     db,
     keys,
+    lanes,
     schema,
     secret_key,
     services,
@@ -36,6 +37,7 @@ from app import (
 )
 from app.errors import StartRefused
 from app.keys import Policy
+from app.lanes import Lanes
 from app.secret_key import SecretKey
 from app.views import access
 
@@ -79,6 +81,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     _attach_database(app)
     app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
     app.extensions["foxtrot_services"] = services.Directory()
+    app.extensions["foxtrot_lanes"] = _lanes(app)
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app)
@@ -126,6 +129,11 @@ def _prepare_database(app: Flask, serves: bool) -> None:
         tokens.status_list_key, tokens.sign_status_list
     )
     access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
+
+
+def _lanes(app: Flask) -> Lanes:
+    number = app.config["FOXTROT_HASH_LANES"] or lanes.cores()
+    return Lanes(Path(app.config["FOXTROT_DATA_DIR"]) / "lanes", number)
 
 
 def _key_policy(app: Flask) -> Policy:

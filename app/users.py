@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from flask import current_app
@@ -23,6 +24,7 @@ from app.client import Client
 from app.db import Base, db, release, row_count, transaction, utcnow
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed, WrongPassword
 from app.ids import new_id
+from app.lanes import Lanes
 
 ADMIN: Final = "admin"
 ACCOUNT: Final = "account"
@@ -138,6 +140,7 @@ def authenticate(email: str, password: str, client: Client, now: datetime | None
     wrong password and a disabled user.
 
     :raises InvalidCredentials: they are nobody's.
+    :raises Busy: too many others are checked at the moment; nothing was.
     """
     proof = _prove(by_email(email), password)
     if proof is None:
@@ -150,6 +153,7 @@ def check_password(user: User, password: str, client: Client, now: datetime | No
     """Make sure that a user who is signed in knows their password, too.
 
     :raises WrongPassword: it is not theirs; it counts as a failed login.
+    :raises Busy: as in `authenticate`.
     """
     email = user.email
     proof = _prove(user, password)
@@ -192,10 +196,12 @@ def _prove(user: User | None, password: str) -> Proof | None:
     stored = user.password_hash if user else None
     proof = Proof(user.id, user.password_changed_at) if user and not user.disabled_at else None
     release()
-    if not passwords.verify(stored, password, _method()) or proof is None or stored is None:
+    compare = partial(passwords.compare, stored, password, _method(), renews=proof is not None)
+    is_right, renewed = _lanes().run(compare)
+    if not is_right or proof is None:
         return None
-    if passwords.needs_rehash(stored, _method()):
-        _renew_hash(proof.user_id, stored, password)
+    if renewed is not None:
+        _renew_hash(proof.user_id, stored, renewed)
     return proof
 
 
@@ -251,11 +257,12 @@ def new_hash(password: str, email: str, *, field: str = "password") -> str:
     :param field: what the client calls it.
 
     :raises ValidationFailed: it is not acceptable.
+    :raises Busy: too many others are hashed at the moment.
     """
     if errors := _password_errors(password, email, field):
         raise ValidationFailed(errors)
     release()
-    return passwords.hash_password(password, _method())
+    return _lanes().run(partial(passwords.hash_password, password, _method()))
 
 
 def adopt_hash(user: User, hashed: str, client: Client, now: datetime | None = None) -> None:
@@ -326,12 +333,16 @@ def _context_words(email: str) -> list[str]:
     return [word[:64] for word in words if word]
 
 
-def _renew_hash(user_id: int, stored: str, password: str) -> None:
-    """Hash anew by the current parameters, unless the password changed meanwhile."""
-    hashed = passwords.hash_password(password, _method())
+def _renew_hash(user_id: int, stored: str | None, hashed: str) -> None:
+    """Keep the hash by the current parameters, unless the password changed meanwhile."""
     unchanged = update(User).where(User.id == user_id, User.password_hash == stored)
     with transaction():
         row_count(unchanged.values(password_hash=hashed))
+
+
+def _lanes() -> Lanes:
+    lanes: Lanes = current_app.extensions["foxtrot_lanes"]
+    return lanes
 
 
 def _method() -> str:

@@ -13,7 +13,18 @@ from foxtrot.flask import UndecidedRoutes
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOOLS = ["errors", "db", "ids", "client", "addresses", "passwords", "secret_key", "schema", "probe"]
+TOOLS = [
+    "errors",
+    "db",
+    "ids",
+    "client",
+    "addresses",
+    "passwords",
+    "lanes",
+    "secret_key",
+    "schema",
+    "probe",
+]
 RULES = [
     "audit",
     "keys",
@@ -48,6 +59,7 @@ LIBRARIES = {
     "db": {"flask", "flask_sqlalchemy", "sqlalchemy"},
     "schema": {"alembic", "sqlalchemy"},
     "passwords": {"cryptography", "werkzeug", "zxcvbn"},
+    "lanes": set(),
     "secret_key": {"cryptography"},
     "audit": {"flask", "sqlalchemy"},
     "keys": {"cryptography", "sqlalchemy", "foxtrot"},
@@ -68,7 +80,15 @@ LIBRARIES = {
     "attack": {"flask", "foxtrot"},
 }
 DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
-NOT_FOR_DOORS = {"app.db", "app.passwords", "app.ids", "app.keys", "secrets", "hashlib"}
+NOT_FOR_DOORS = {
+    "app.db",
+    "app.passwords",
+    "app.lanes",
+    "app.ids",
+    "app.keys",
+    "secrets",
+    "hashlib",
+}
 OPERATORS_KEYS = ROOT / "app" / "cli" / "keys.py"
 """The one door that has to do with signing keys."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from flask import Blueprint
 
 from app import accounts, sessions, tokens
-from app.errors import InsufficientScope, NotFound, NotSignedIn, WrongPassword
+from app.errors import Busy, InsufficientScope, NotFound, NotSignedIn, WrongPassword
 from app.sessions import Ending
 from app.users import ACCOUNT
 from app.views import browser
@@ -39,7 +39,7 @@ def me() -> UserAnswer:
     "Change the password; every other session ends",
     body=PasswordChange,
     status=204,
-    refusals=(NotSignedIn, WrongPassword),
+    refusals=(NotSignedIn, WrongPassword, Busy),
 )
 def change_password(body: PasswordChange) -> None:
     accounts.change_password(
