@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +84,8 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
     app.extensions["foxtrot_services"] = services.Directory()
     app.extensions["foxtrot_lanes"] = _lanes(app)
+    app.extensions["foxtrot_load"] = create_app
+    app.extensions["foxtrot_serve_at"] = partial(_leave_port, app)
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app)
@@ -91,7 +95,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     if command in (None, "run"):
         prepare(app)
     if command == "run":
-        _leave_port_for_commands(app)
+        _leave_port(app, click.get_current_context().params["port"])
         banner.show(app)
     return app
 
@@ -237,7 +241,7 @@ def _command() -> str | None:
 
 
 def _local_issuer(app: Flask) -> str:
-    """The issuer while no public URL is set: this machine, at the port of `flask run`.
+    """The issuer while no public URL is set: this machine, at the port that is served.
 
     Commands that run beside the server find its port in a file.
     """
@@ -248,15 +252,20 @@ def _local_issuer(app: Flask) -> str:
         raise config.ConfigError("Choose a port: with --port 0 nobody knows the issuer's URL.")
     if port is None and context is not None and note.exists():
         port = note.read_text("ascii", "replace").strip()
+    if context is None:
+        port = os.environ.get("FLASK_RUN_PORT")  # a worker of `flask serve`
     return f"http://localhost:{port or DEFAULT_PORT}"
 
 
-def _leave_port_for_commands(app: Flask) -> None:
+def _leave_port(app: Flask, port: int) -> None:
+    """Say at which port this machine is served: to commands by a file, to workers as Flask does."""
+    os.environ["FLASK_RUN_PORT"] = str(port)
     if app.config["FOXTROT_PUBLIC_URL"] is not None:
         return  # it says all; the file may be that of a server that runs beside this one
+    app.config["ISSUER"] = f"http://localhost:{port}"
     note = _port_file(app)
     try:
-        note.write_text(str(click.get_current_context().params["port"]))
+        note.write_text(str(port))
     except OSError as error:
         raise StartRefused(f"The data folder {note.parent} cannot be written: {error}.") from None
 

@@ -43,7 +43,7 @@ RULES = [
     "verdicts",
     "attack",
 ]
-ENTRANCES = ["banner"]
+ENTRANCES = ["banner", "server"]
 DOOR_FOLDERS = {"cli", "views"}
 
 VERIFIER_LIBRARIES = {"jwt", "cryptography"}
@@ -79,11 +79,10 @@ LIBRARIES = {
     "verdicts": {"foxtrot"},
     "attack": {"flask", "foxtrot"},
 }
-DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
+DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "granian", "pydantic", "werkzeug"}
 NOT_FOR_DOORS = {
     "app.db",
     "app.passwords",
-    "app.lanes",
     "app.ids",
     "app.keys",
     "secrets",
