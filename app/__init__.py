@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import click
 from flask import Flask
-from flask.cli import NoAppException
+from flask.cli import NoAppException, ScriptInfo
 from flask_migrate import Migrate
 
 import config
@@ -67,7 +67,7 @@ def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
 
 def _for_terminal(error: Exception) -> Exception:
     """A refusal as a command says it: one line. Help is given all the same."""
-    if click.get_current_context(silent=True) is None:
+    if _context() is None:
         return error
     only_help = all(argument.startswith("-") for argument in sys.argv[1:])
     return (NoAppException if only_help else click.ClickException)(str(error))
@@ -236,8 +236,14 @@ def _hide_url_secrets(record: logging.LogRecord) -> bool:
 
 def _command() -> str | None:
     """The name of the flask command that builds this app, None under another server."""
-    context = click.get_current_context(silent=True)
+    context = _context()
     return context.info_name if context is not None else None
+
+
+def _context() -> click.Context | None:
+    """Of the flask command that builds this app; the commands of other servers are none."""
+    context = click.get_current_context(silent=True)
+    return context if context is not None and context.find_object(ScriptInfo) else None
 
 
 def _local_issuer(app: Flask) -> str:
@@ -246,7 +252,7 @@ def _local_issuer(app: Flask) -> str:
     Commands that run beside the server find its port in a file.
     """
     note = _port_file(app)
-    context = click.get_current_context(silent=True)
+    context = _context()
     port = context.params.get("port") if context is not None else None
     if port == 0:
         raise config.ConfigError("Choose a port: with --port 0 nobody knows the issuer's URL.")
