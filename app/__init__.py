@@ -243,7 +243,8 @@ def _command() -> str | None:
 def _context() -> click.Context | None:
     """Of the flask command that builds this app; the commands of other servers are none."""
     context = click.get_current_context(silent=True)
-    return context if context is not None and context.find_object(ScriptInfo) else None
+    is_flasks = context is not None and isinstance(context.find_root().obj, ScriptInfo)
+    return context if is_flasks else None
 
 
 def _local_issuer(app: Flask) -> str:

@@ -11,13 +11,16 @@ A worker is a process that builds the app anew (`spawn`); nothing is shared but 
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import resource
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from queue import SimpleQueue
 from typing import IO, Any, Final
 
 from granian import Granian
@@ -36,6 +39,8 @@ STOP_SECONDS: Final = 30
 
 CONNECTIONS: Final = 4096
 """For each worker; more wait to be accepted."""
+
+_log = logging.getLogger("foxtrot.server")
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -97,19 +102,23 @@ class Buffered:
 
     def __init__(self, application: Application, threads: int, most: int) -> None:
         self._application = application
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._most = most
+        self._requests: SimpleQueue[tuple[Environ, asyncio.Future[Answer]]] = SimpleQueue()
+        for _ in range(threads):
+            threading.Thread(target=self._answer, daemon=True).start()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        environ = environ_of(scope)
-        try:
-            body = await asyncio.wait_for(self._body(environ, protocol), BODY_SECONDS)
-        except TimeoutError:
-            protocol.response_empty(408, [("connection", "close")])
-            return
+        environ, body = environ_of(scope), b""
+        if "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "0") != "0":
+            try:
+                body = await asyncio.wait_for(self._body(environ, protocol), BODY_SECONDS)
+            except TimeoutError:
+                protocol.response_empty(408, [("connection", "close")])
+                return
         environ["wsgi.input"] = BytesIO(body)
-        loop = asyncio.get_running_loop()
-        status, headers, content = await loop.run_in_executor(self._threads, self._call, environ)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._requests.put((environ, future))
+        status, headers, content = await future
         if isinstance(content, str):
             protocol.response_file(status, headers, content)
         elif content:
@@ -119,10 +128,7 @@ class Buffered:
 
     async def _body(self, environ: Environ, protocol: Any) -> bytes:
         """The body, or its beginning where it is longer than the app takes."""
-        length = environ.get("CONTENT_LENGTH", "")
-        if length == "0" or not (length or "HTTP_TRANSFER_ENCODING" in environ):
-            return b""
-        parts, size = [], 0
+        length, parts, size = environ.get("CONTENT_LENGTH", ""), [], 0
         if not length.isdecimal() or int(length) <= self._most:
             async for part in protocol:
                 parts.append(bytes(part))
@@ -130,6 +136,18 @@ class Buffered:
                 if size > self._most:
                     break
         return b"".join(parts)
+
+    def _answer(self) -> None:
+        """Be one of the threads that run the app."""
+        while True:
+            environ, future = self._requests.get()
+            try:
+                answer = self._call(environ)
+            except Exception:
+                _log.exception("A request failed outside of the app.")
+                answer = (500, [], b"")
+            with suppress(RuntimeError):  # the loop has ended: nobody is there to hear it
+                future.get_loop().call_soon_threadsafe(_give, future, answer)
 
     def _call(self, environ: Environ) -> Answer:
         """Run the app. A file that it answers with is not read, but named."""
@@ -147,6 +165,11 @@ class Buffered:
             if hasattr(parts, "close"):
                 parts.close()
         return begun[0], begun[1], content
+
+
+def _give(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():  # it is, if the client has gone
+        future.set_result(answer)
 
 
 def environ_of(scope: Any) -> Environ:
