@@ -562,6 +562,13 @@ SETTINGS: Final = (
         " is `argon2id:19456:2:1`). A stored hash is renewed at the next sign-in.",
     ),
     Setting(
+        "FOXTROT_HASH_LANES",
+        _whole_number(1, 1024),
+        None,
+        "How many passwords this machine hashes at once, all processes together. Unset: as many as"
+        " it has cores for this service.",
+    ),
+    Setting(
         "FOXTROT_TRUSTED_PROXIES",
         _whole_number(0, 10),
         "0",

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from flask import Flask
-from flask.cli import NoAppException
+from flask.cli import NoAppException, ScriptInfo
 
 import config
 from app import (
@@ -26,6 +28,7 @@ from app import (
     cli,
     db,
     keys,
+    lanes,
     ratelimit,
     schema,
     secret_key,
@@ -36,6 +39,7 @@ from app import (
 )
 from app.errors import StartRefused
 from app.keys import Policy
+from app.lanes import Lanes
 from app.secret_key import SecretKey
 from app.views import access
 
@@ -63,7 +67,7 @@ def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
 
 def _for_terminal(error: Exception) -> Exception:
     """A refusal as a command says it: one line. Help is given all the same."""
-    if click.get_current_context(silent=True) is None:
+    if _context() is None:
         return error
     only_help = all(argument.startswith("-") for argument in sys.argv[1:])
     return (NoAppException if only_help else click.ClickException)(str(error))
@@ -81,6 +85,9 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_services"] = services.Directory()
     app.extensions["foxtrot_limits"] = ratelimit.store_for(app.config["FOXTROT_REDIS_URL"])
     app.extensions["foxtrot_own_limits"] = ratelimit.MemoryStore()
+    app.extensions["foxtrot_lanes"] = _lanes(app)
+    app.extensions["foxtrot_load"] = create_app
+    app.extensions["foxtrot_serve_at"] = partial(_leave_port, app)
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app, database_failures=db.FAILURES)
@@ -90,7 +97,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     if command in (None, "run"):
         prepare(app)
     if command == "run":
-        _leave_port_for_commands(app)
+        _leave_port(app, click.get_current_context().params["port"])
         banner.show(app)
     return app
 
@@ -129,6 +136,11 @@ def _prepare_database(app: Flask, serves: bool) -> None:
     )
     sources = tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"])
     access.init_app(app, sources, database_failures=db.FAILURES)
+
+
+def _lanes(app: Flask) -> Lanes:
+    number = app.config["FOXTROT_HASH_LANES"] or lanes.cores()
+    return Lanes(Path(app.config["FOXTROT_DATA_DIR"]) / "lanes", number)
 
 
 def _key_policy(app: Flask) -> Policy:
@@ -226,31 +238,43 @@ def _hide_url_secrets(record: logging.LogRecord) -> bool:
 
 def _command() -> str | None:
     """The name of the flask command that builds this app, None under another server."""
-    context = click.get_current_context(silent=True)
+    context = _context()
     return context.info_name if context is not None else None
 
 
+def _context() -> click.Context | None:
+    """Of the flask command that builds this app; the commands of other servers are none."""
+    context = click.get_current_context(silent=True)
+    is_flasks = context is not None and isinstance(context.find_root().obj, ScriptInfo)
+    return context if is_flasks else None
+
+
 def _local_issuer(app: Flask) -> str:
-    """The issuer while no public URL is set: this machine, at the port of `flask run`.
+    """The issuer while no public URL is set: this machine, at the port that is served.
 
     Commands that run beside the server find its port in a file.
     """
     note = _port_file(app)
-    context = click.get_current_context(silent=True)
+    context = _context()
     port = context.params.get("port") if context is not None else None
     if port == 0:
         raise config.ConfigError("Choose a port: with --port 0 nobody knows the issuer's URL.")
     if port is None and context is not None and note.exists():
         port = note.read_text("ascii", "replace").strip()
+    if context is None:
+        port = os.environ.get("FLASK_RUN_PORT")  # a worker of `flask serve`
     return f"http://localhost:{port or DEFAULT_PORT}"
 
 
-def _leave_port_for_commands(app: Flask) -> None:
+def _leave_port(app: Flask, port: int) -> None:
+    """Say at which port this machine is served: to commands by a file, to workers as Flask does."""
+    os.environ["FLASK_RUN_PORT"] = str(port)
     if app.config["FOXTROT_PUBLIC_URL"] is not None:
         return  # it says all; the file may be that of a server that runs beside this one
+    app.config["ISSUER"] = f"http://localhost:{port}"
     note = _port_file(app)
     try:
-        note.write_text(str(click.get_current_context().params["port"]))
+        note.write_text(str(port))
     except OSError as error:
         raise StartRefused(f"The data folder {note.parent} cannot be written: {error}.") from None
 

@@ -197,6 +197,18 @@ class Unavailable(AppError):
     retry_after = 5
 
 
+class Busy(AppError):
+    """More passwords are to be checked than this machine can; nothing was looked at."""
+
+    status = 503
+    code = "busy"
+    detail = (
+        "Many people are signing in at this moment, and yours has to wait. Nothing was checked"
+        " or changed. Try again in a few seconds."
+    )
+    retry_after = 3
+
+
 class TooManyAttempts(AppError):
     """The same thing was tried too often in a short time (RFC 6585 section 4)."""
 

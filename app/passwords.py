@@ -82,6 +82,16 @@ def verify(stored: str | None, password: str, method: str) -> bool:
     return False
 
 
+def compare(
+    stored: str | None, password: str, method: str, *, renews: bool
+) -> tuple[bool, str | None]:
+    """As `verify`, and besides a hash by *method*, if it is right and was made by another one."""
+    is_right = verify(stored, password, method)
+    if stored is None or not is_right or not renews or not needs_rehash(stored, method):
+        return is_right, None
+    return True, hash_password(password, method)
+
+
 def needs_rehash(stored: str, method: str) -> bool:
     """Say whether a hash was made by other parameters than those of *method*."""
     if method.startswith("scrypt:"):

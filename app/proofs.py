@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import select, update
 
@@ -37,6 +38,7 @@ def authenticate(email: str, password: str, client: Client, now: datetime | None
 
     :raises InvalidCredentials: they are nobody's.
     :raises TooManyAttempts: there were too many; nothing is judged.
+    :raises Busy: too many others are judged at the moment; likewise, and this one is not counted.
     """
     known = _known(users.by_email(email), email)
     with throttles.password_try(known.account, client, now=now):
@@ -55,6 +57,7 @@ def check_password(
     :param session: the public id of the session in which they are asked.
     :raises WrongPassword: it is not theirs; it counts as a failed login.
     :raises TooManyAttempts: there were too many in this session; nothing is judged.
+    :raises Busy: as in `authenticate`.
     """
     known = _known(user, user.email)
     with throttles.password_try(known.account, client, session=session, now=now):
@@ -99,14 +102,13 @@ def _prove(known: _Known, password: str) -> Proof | None:
     """Compare with the password of a user, or at the same cost with nobody's."""
     stored, proof = known.stored, known.proof
     release()
-    if (
-        not passwords.verify(stored, password, users.hash_method())
-        or proof is None
-        or stored is None
-    ):
+    method = users.hash_method()
+    compare = partial(passwords.compare, stored, password, method, renews=proof is not None)
+    is_right, renewed = users.lanes().run(compare)
+    if not is_right or proof is None:
         return None
-    if passwords.needs_rehash(stored, users.hash_method()):
-        _renew_hash(proof.user_id, stored, password)
+    if renewed is not None:
+        _renew_hash(proof.user_id, stored, renewed)
     return proof
 
 
@@ -123,9 +125,8 @@ def _record_failure(
         )
 
 
-def _renew_hash(user_id: int, stored: str, password: str) -> None:
-    """Hash anew by the current parameters, unless the password changed meanwhile."""
-    hashed = passwords.hash_password(password, users.hash_method())
+def _renew_hash(user_id: int, stored: str | None, hashed: str) -> None:
+    """Keep the hash by the current parameters, unless the password changed meanwhile."""
     unchanged = update(User).where(User.id == user_id, User.password_hash == stored)
     with transaction():
         row_count(unchanged.values(password_hash=hashed))

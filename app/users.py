@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from flask import current_app
@@ -23,6 +24,7 @@ from app.client import Client
 from app.db import Base, db, release, transaction, utcnow
 from app.errors import EmailTaken, ValidationFailed
 from app.ids import new_id
+from app.lanes import Lanes
 
 ADMIN: Final = "admin"
 ACCOUNT: Final = "account"
@@ -179,11 +181,12 @@ def new_hash(password: str, email: str, *, field: str = "password") -> str:
     :param field: what the client calls it.
 
     :raises ValidationFailed: it is not acceptable.
+    :raises Busy: too many others are hashed at the moment.
     """
     if errors := _password_errors(password, email, field):
         raise ValidationFailed(errors)
     release()
-    return passwords.hash_password(password, hash_method())
+    return lanes().run(partial(passwords.hash_password, password, hash_method()))
 
 
 def adopt_hash(user: User, hashed: str, client: Client, now: datetime | None = None) -> None:
@@ -252,6 +255,12 @@ def _context_words(email: str) -> list[str]:
     name, _, domain = email.casefold().partition("@")
     words = [email, name, *domain.split("."), current_app.config["FOXTROT_SITE_NAME"]]
     return [word[:64] for word in words if word]
+
+
+def lanes() -> Lanes:
+    """Where passwords are hashed."""
+    lanes: Lanes = current_app.extensions["foxtrot_lanes"]
+    return lanes
 
 
 def hash_method() -> str:

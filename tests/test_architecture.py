@@ -20,6 +20,7 @@ TOOLS = [
     "client",
     "addresses",
     "passwords",
+    "lanes",
     "secret_key",
     "schema",
     "probe",
@@ -47,7 +48,7 @@ RULES = [
     "attack",
     "move",
 ]
-ENTRANCES = ["banner"]
+ENTRANCES = ["banner", "server"]
 DOOR_FOLDERS = {"cli", "views"}
 
 VERIFIER_LIBRARIES = {"jwt", "cryptography"}
@@ -63,6 +64,7 @@ LIBRARIES = {
     "db": {"flask", "flask_sqlalchemy", "psycopg", "sqlalchemy"},
     "schema": {"alembic", "sqlalchemy"},
     "passwords": {"cryptography", "werkzeug", "zxcvbn"},
+    "lanes": set(),
     "secret_key": {"cryptography"},
     "audit": {"flask", "sqlalchemy"},
     "keys": {"cryptography", "sqlalchemy", "foxtrot"},
@@ -87,8 +89,15 @@ LIBRARIES = {
     "attack": {"flask", "foxtrot"},
     "move": {"sqlalchemy"},
 }
-DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "pydantic", "werkzeug"}
-NOT_FOR_DOORS = {"app.db", "app.passwords", "app.ids", "app.keys", "secrets", "hashlib"}
+DOOR_LIBRARIES = {"click", "config", "flask", "foxtrot", "granian", "pydantic", "werkzeug"}
+NOT_FOR_DOORS = {
+    "app.db",
+    "app.passwords",
+    "app.ids",
+    "app.keys",
+    "secrets",
+    "hashlib",
+}
 OPERATORS_KEYS = ROOT / "app" / "cli" / "keys.py"
 """The one door that has to do with signing keys."""
 

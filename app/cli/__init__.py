@@ -11,7 +11,17 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from app import accounts
-from app.cli import database, events, keys, services, sessions, settings, tokens, users
+from app.cli import (
+    database,
+    events,
+    keys,
+    serve,
+    services,
+    sessions,
+    settings,
+    tokens,
+    users,
+)
 from app.cli.terminal import command
 
 
@@ -30,6 +40,7 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
         app.cli.add_command(group)
     app.cli.add_command(events.list_events)
     app.cli.add_command(setup_link)
+    app.cli.add_command(serve.serve)
 
 
 @click.command("setup-link")

@@ -7,7 +7,14 @@ from typing import Final
 from flask import Blueprint
 
 from app import accounts, sessions, tokens
-from app.errors import InsufficientScope, NotFound, NotSignedIn, TooManyAttempts, WrongPassword
+from app.errors import (
+    Busy,
+    InsufficientScope,
+    NotFound,
+    NotSignedIn,
+    TooManyAttempts,
+    WrongPassword,
+)
 from app.sessions import Ending
 from app.users import ACCOUNT
 from app.views import browser
@@ -39,7 +46,7 @@ def me() -> UserAnswer:
     "Change the password; every other session ends",
     body=PasswordChange,
     status=204,
-    refusals=(NotSignedIn, TooManyAttempts, WrongPassword),
+    refusals=(NotSignedIn, TooManyAttempts, WrongPassword, Busy),
 )
 def change_password(body: PasswordChange) -> None:
     accounts.change_password(

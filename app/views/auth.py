@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from app import accounts, login, tokens, users
 from app.errors import (
+    Busy,
     CrossOrigin,
     EmailTaken,
     InsufficientScope,
@@ -64,7 +65,7 @@ SCOPE: Final = Parameter(
     body=Credentials,
     answer=UserAnswer,
     status=201,
-    refusals=(EmailTaken, RegistrationClosed, TooManyAttempts),
+    refusals=(EmailTaken, RegistrationClosed, TooManyAttempts, Busy),
 )
 def register(body: Credentials) -> UserAnswer:
     return user_answer(accounts.register(body.email, body.password, browser.client()))
@@ -84,7 +85,7 @@ def password_advice(body: Credentials) -> PasswordAdvice:
     "Log in",
     body=Login,
     answer=TokenAnswer,
-    refusals=(InvalidCredentials, InvalidScope, InvalidTarget, CrossOrigin, TooManyAttempts),
+    refusals=(InvalidCredentials, InvalidScope, InvalidTarget, CrossOrigin, TooManyAttempts, Busy),
 )
 def log_in(body: Login) -> TokenAnswer | Response:
     if body.session == "cookie":
