@@ -514,4 +514,19 @@ SETTINGS: Final = (
         "How passwords are hashed: `scrypt:N:r:p`, or `argon2id:KiB:passes:lanes` (`argon2id` alone"
         " is `argon2id:19456:2:1`). A stored hash is renewed at the next sign-in.",
     ),
+    Setting(
+        "FOXTROT_METRICS_TOKEN",
+        _strong_secret,
+        None,
+        "Lets Prometheus read `/metrics`, as `Authorization: Bearer <token>`, at least 32 bytes."
+        " Unset: nothing is counted, and `/metrics` answers 404.",
+        secret=True,
+    ),
+    Setting(
+        "FOXTROT_ACCESS_LOG",
+        _one_of("on", "off"),
+        None,
+        "`on`: each request is a line of JSON on standard error. Unset: on, except under"
+        " `flask run`, which writes lines of its own.",
+    ),
 )

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -21,13 +19,13 @@ from flask import current_app
 from sqlalchemy import BigInteger, Index, Integer, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app import logs
 from app.client import Client
 from app.db import Base, db, on_commit, transaction, utcnow
+from app.metrics import EVENTS, Meter
 from app.secret_key import SecretKey
 
 PURPOSE: Final = "audit v1"
-
-_log = logging.getLogger("foxtrot.audit")
 
 
 class Event(StrEnum):
@@ -130,7 +128,7 @@ def record(
     if event not in LOG_ONLY:
         with transaction():
             db.session.add(AuditEvent(**columns))
-    on_commit(lambda: _log.info(json.dumps(_members(columns), ensure_ascii=True)))
+    on_commit(lambda: _tell(columns))
 
 
 def of_user(user: str, limit: int) -> list[AuditEvent]:
@@ -170,6 +168,13 @@ def forget(user: str) -> None:
 def as_dict(event: AuditEvent) -> dict[str, str]:
     """An event for programs; what it does not have is left out."""
     return _members({name: getattr(event, name) for name in _COLUMNS})
+
+
+def _tell(columns: Mapping[str, Any]) -> None:
+    """Log an event that is on the disk, and count it."""
+    logs.json_line(logs.audit, _members(columns))
+    meter: Meter = current_app.extensions["foxtrot_metrics"]
+    meter.count(EVENTS, columns["name"])
 
 
 def _members(columns: Mapping[str, Any]) -> dict[str, str]:

@@ -23,7 +23,18 @@ from app.errors import (
     Unavailable,
     ValidationFailed,
 )
-from app.views import access, account, api, auth, browser, cors, oauth, pages, wellknown
+from app.views import (
+    access,
+    account,
+    api,
+    auth,
+    browser,
+    cors,
+    oauth,
+    observe,
+    pages,
+    wellknown,
+)
 from app.views.access import public
 from app.views.contract import PROBLEM
 
@@ -76,6 +87,7 @@ _log = logging.getLogger("foxtrot.app")
 
 def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None:
     """Attach all doors, and what they have in common."""
+    observe.init_app(app)
     app.url_map.merge_slashes = False  # its redirects would name the host of the request
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -136,6 +136,8 @@ class _LiveSessions:
         if session is not None and sessions.note_shown(session, str(token.claims["jti"])):
             session = self._find(token)
         g.token_session = session
+        if session is not None:
+            browser.note_user(token.subject)
         return session is None
 
     def _find(self, token: Token) -> LoginSession | None:
@@ -150,6 +152,8 @@ class _LiveHolders(_LiveSessions):
         if token.session_id is not None:
             return super().ended(token)
         g.machine_scopes = machines.holder_scopes(token)
+        if g.machine_scopes is not None:
+            browser.note_user(token.subject)
         return g.machine_scopes is None
 
 

@@ -35,8 +35,21 @@ def current_session() -> LoginSession | None:
     if "browser_session" not in g:
         secret = request.cookies.get(_cookie_name(), "")
         g.browser_session = sessions.by_secret(secret, client()) if secret else None
+        if g.browser_session is not None:
+            note_user(g.browser_session.user.public_id)
     session: LoginSession | None = g.browser_session
     return session
+
+
+def note_user(public_id: str) -> None:
+    """Remember who this request turned out to come from, for the log."""
+    g.user = public_id
+
+
+def noted_user() -> str | None:
+    """Who this request comes from, as far as it was found out."""
+    user: str | None = g.get("user")
+    return user
 
 
 def has_cookie() -> bool:
@@ -49,6 +62,7 @@ def begin(response: R, sign_in: SignIn) -> R:
     lifetime = current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"]
     _set_cookie(response, _COOKIE, sign_in.secret or "", lifetime)
     g.browser_session = sign_in.session
+    note_user(sign_in.user_id)
     return response
 
 
