@@ -52,7 +52,8 @@ class Client:
     """Who asks for something; `request_id` ties together what one request caused.
 
     `is_operator` is for whoever types a command on the machine, `is_service` for what the service
-    does by itself; no request can claim them.
+    does by itself; no request can claim them. `actor` is the public id of an administrator who does
+    something to others.
     """
 
     address: str
@@ -60,6 +61,7 @@ class Client:
     request_id: str = field(default_factory=lambda: new_id("r"))
     is_operator: bool = False
     is_service: bool = False
+    actor: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("address", "user_agent"):

@@ -12,6 +12,7 @@ from app.keys.orders import Removal, remove, retire, rewrap, rotate
 from app.keys.ring import KeyRing, Signer
 from app.keys.table import SigningKey, any_stored, every_key
 from app.keys.upkeep import start, tend
+from app.keys.words import about
 
 __all__ = [
     "MAX_AGE",
@@ -24,6 +25,7 @@ __all__ = [
     "Signer",
     "SigningKey",
     "State",
+    "about",
     "any_stored",
     "every_key",
     "remove",

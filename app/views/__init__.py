@@ -26,6 +26,7 @@ from app.errors import (
 from app.views import (
     access,
     account,
+    admin,
     api,
     auth,
     browser,
@@ -41,6 +42,7 @@ from app.views.contract import PROBLEM
 BLUEPRINTS: Final = (
     pages.blueprint,
     account.blueprint,
+    admin.blueprint,
     auth.blueprint,
     api.blueprint,
     oauth.blueprint,
@@ -69,7 +71,7 @@ _FOR_ALL: Final = (
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-_HTML_PAGES: Final = frozenset({"pages", "account"})
+_HTML_PAGES: Final = frozenset({"pages", "account", "admin"})
 _JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/", "/status-lists/")
 _OAUTH_PATH: Final = "/oauth/"
 _CODES: Final = {

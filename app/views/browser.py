@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +29,17 @@ def client() -> Client:
         g.client = Client(request.remote_addr or "", request.user_agent.string)
     known: Client = g.client
     return known
+
+
+def act_as(administrator: str) -> None:
+    """Have events of this request name the administrator who does it to somebody."""
+    g.client = replace(client(), actor=administrator)
+
+
+def signed_out_meanwhile() -> bool:
+    """Say whether this request has ended the session that it came by."""
+    g.pop("browser_session", None)
+    return current_session() is None
 
 
 def current_session() -> LoginSession | None:
