@@ -7,10 +7,10 @@ Each builds on those before it.
 
 from __future__ import annotations
 
-from app.keys.life import MAX_AGE, REREAD, SHARED_SECRET, Life, Policy, State
+from app.keys.life import MAX_AGE, REREAD, SHARED_SECRET, Life, Policy, State, Timetable
 from app.keys.orders import Removal, remove, retire, rewrap, rotate
 from app.keys.ring import KeyRing, Signer
-from app.keys.table import SigningKey, any_stored, every_key
+from app.keys.table import SigningKey, any_stored, count_of_former, every_key
 from app.keys.upkeep import start, tend
 from app.keys.words import about
 
@@ -25,8 +25,10 @@ __all__ = [
     "Signer",
     "SigningKey",
     "State",
+    "Timetable",
     "about",
     "any_stored",
+    "count_of_former",
     "every_key",
     "remove",
     "retire",
