@@ -54,9 +54,11 @@ def read_stdin() -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
-    """Print rows below their names; a dash where there is nothing."""
-    lines = [columns, *([row.get(name) or "-" for name in columns] for row in rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    """Print rows below the names of what they have; a dash where one lacks it."""
+    listed = list(rows)
+    shown = [name for name in columns if any(row.get(name) for row in listed)]
+    lines = [shown, *([row.get(name) or "-" for name in shown] for row in listed)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(shown))]
     for line in lines:
         padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         click.echo("  ".join(padded).rstrip())

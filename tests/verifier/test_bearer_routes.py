@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_it_says_what_each_route_asks_for(bearer: Bearer, app: Flask) -> None:
         "GET /any": "a token with c and one of b, a, signed in within 60 s",
         "GET /deny": "a token, deny if stale",
     }
+
+
+def test_programs_read_it_as_json(bearer: Bearer, app: Flask) -> None:
+    """A row for each path and those methods that the same people may call."""
+    app.add_url_rule("/me", "me", bearer.required("a")(view))
+    result = app.test_cli_runner().invoke(args=["bearer", "routes", "--json"])
+    row = {"methods": ["GET"], "path": "/me", "who": ["a token with a"]}
+    assert json.loads(result.output) == {"routes": [row]}
 
 
 def test_it_puts_together_what_decides_about_one_route(bearer: Bearer, app: Flask) -> None:
