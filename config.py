@@ -634,4 +634,19 @@ SETTINGS: Final = (
         "120/15m",
         "Wrong credentials of services from one network address. Right ones always work.",
     ),
+    Setting(
+        "FOXTROT_METRICS_TOKEN",
+        _strong_secret,
+        None,
+        "Lets Prometheus read `/metrics`, as `Authorization: Bearer <token>`, at least 32 bytes."
+        " Unset: nothing is counted, and `/metrics` answers 404.",
+        secret=True,
+    ),
+    Setting(
+        "FOXTROT_ACCESS_LOG",
+        _one_of("on", "off"),
+        None,
+        "`on`: each request is a line of JSON on standard error. Unset: on, except under"
+        " `flask run`, which writes lines of its own.",
+    ),
 )

@@ -8,10 +8,10 @@ brings database, secret and signing key into being.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
-import re
+import platform
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -24,11 +24,14 @@ from flask.cli import NoAppException, ScriptInfo
 
 import config
 from app import (
+    audit,
     banner,
     cli,
     db,
     keys,
     lanes,
+    logs,
+    metrics,
     ratelimit,
     schema,
     secret_key,
@@ -42,11 +45,10 @@ from app.keys import Policy
 from app.lanes import Lanes
 from app.secret_key import SecretKey
 from app.views import access
+from foxtrot.errors import REASONS
 
 MAX_BODY_BYTES: Final = 64 * 1024
 DEFAULT_PORT: Final = 5000
-
-_SECRET_IN_URL: Final = re.compile(r"((?:token|password|secret)(?:=|%3D))[^&\s\"]+", re.IGNORECASE)
 
 
 def create_app(overrides: Mapping[str, str] | None = None) -> Flask:
@@ -79,8 +81,9 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["ISSUER"] = app.config["FOXTROT_PUBLIC_URL"] or _local_issuer(app)
     _refuse_debug_in_public(app)
-    _set_up_logging()
+    logs.set_up()
     _attach_database(app)
+    app.extensions["foxtrot_metrics"] = _meter(app)
     app.extensions["foxtrot_claims_hook"] = _load_hook(app.config["FOXTROT_CLAIMS_HOOK"])
     app.extensions["foxtrot_services"] = services.Directory()
     app.extensions["foxtrot_limits"] = ratelimit.store_for(app.config["FOXTROT_REDIS_URL"])
@@ -89,9 +92,10 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_load"] = create_app
     app.extensions["foxtrot_serve_at"] = partial(_leave_port, app)
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
+    command = _command()
+    _decide_about_access_log(app, command)
     views.init_app(app, database_failures=db.FAILURES)
     cli.init_app(app, database_failures=db.FAILURES)
-    command = _command()
     if command == "run":
         banner.refuse_port_in_use()
     if command in (None, "run"):
@@ -140,7 +144,13 @@ def _prepare_database(app: Flask, serves: bool) -> None:
 
 def _lanes(app: Flask) -> Lanes:
     number = app.config["FOXTROT_HASH_LANES"] or lanes.cores()
-    return Lanes(Path(app.config["FOXTROT_DATA_DIR"]) / "lanes", number)
+    meter: metrics.Meter = app.extensions["foxtrot_metrics"]
+
+    def tell(running: int, waiting: int) -> None:
+        meter.set(metrics.HASHES_RUNNING, running)
+        meter.set(metrics.HASHES_WAITING, waiting)
+
+    return Lanes(Path(app.config["FOXTROT_DATA_DIR"]) / "lanes", number, tell=tell)
 
 
 def _key_policy(app: Flask) -> Policy:
@@ -197,43 +207,47 @@ def _load_hook(name: str | None) -> Callable[..., Any] | None:
     return hook  # type: ignore[no-any-return]  # anything callable
 
 
+def _meter(app: Flask) -> metrics.Meter:
+    """Where this process counts; the others of this machine have the same folder."""
+    folder = Path(app.config["FOXTROT_DATA_DIR"]).absolute() / "metrics"
+    build = {
+        "version": _version(),
+        "python": platform.python_version(),
+        "database": app.config["SQLALCHEMY_DATABASE_URI"].partition(":")[0].partition("+")[0],
+    }
+    known = {
+        metrics.LOGINS: metrics.OUTCOMES,
+        metrics.REFRESHES: metrics.OUTCOMES,
+        metrics.EVENTS: list(audit.Event),
+        metrics.TOKEN_REFUSALS: REASONS,
+    }
+    return metrics.Meter(app.config["FOXTROT_METRICS_TOKEN"], folder, build, known)
+
+
+def _version() -> str:
+    """The version of this checkout."""
+    try:
+        return str(
+            tomllib.loads((config.ROOT / "pyproject.toml").read_text())["project"]["version"]
+        )
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def _decide_about_access_log(app: Flask, command: str | None) -> None:
+    """Unless the setting says, a line a request; not beside that of the development server."""
+    if app.config["FOXTROT_ACCESS_LOG"] is None:
+        app.config["FOXTROT_ACCESS_LOG"] = "off" if command == "run" else "on"
+    elif app.config["FOXTROT_ACCESS_LOG"] == "on" and command == "run":
+        logs.replace_lines_of_werkzeug()
+
+
 def _refuse_debug_in_public(app: Flask) -> None:
     if app.debug and not config.is_loopback_mode(app.config):
         raise config.ConfigError(
             "Debug mode lets anybody run code here, and FOXTROT_PUBLIC_URL is public."
             " Remove FLASK_DEBUG and --debug."
         )
-
-
-def _set_up_logging() -> None:
-    """Log to standard error, unless somebody set up logging already; audit events as they are."""
-    logging.getLogger("werkzeug").addFilter(_hide_url_secrets)
-    audit_logger = logging.getLogger("foxtrot.audit")
-    audit_logger.setLevel(logging.INFO)
-    if logging.getLogger("foxtrot").handlers or logging.getLogger().handlers:
-        return
-    _log_to_stderr(logging.getLogger("foxtrot"), "%(levelname)s %(name)s: %(message)s")
-    _log_to_stderr(audit_logger, "%(message)s")
-    audit_logger.propagate = False
-
-
-def _log_to_stderr(logger: logging.Logger, form: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(form))
-    logger.addHandler(handler)
-
-
-def _hide_url_secrets(record: logging.LogRecord) -> bool:
-    """Keep secrets that stand in a URL out of the development server's access log.
-
-    Those of one-time links belong there; passwords get there by a client's mistake.
-    """
-    if isinstance(record.args, tuple):
-        record.args = tuple(
-            _SECRET_IN_URL.sub(r"\1…", part) if isinstance(part, str) else part
-            for part in record.args
-        )
-    return True
 
 
 def _command() -> str | None:

@@ -6,12 +6,13 @@ deleting. Where a session is to begin with it, `login` begins it.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from flask import current_app
 
 from app import audit, links, login, proofs, sessions, status_lists, throttles, tokens, users
-from app.audit import Event
+from app.audit import AuditEvent, Event
 from app.client import Client
 from app.db import db, transaction, turn, utcnow
 from app.errors import (
@@ -25,6 +26,9 @@ from app.login import SignIn
 from app.proofs import Proof
 from app.sessions import Ending, LoginSession
 from app.users import User
+
+WARN_FOR: Final = timedelta(days=14)
+"""How long a person is warned of a session that was copied."""
 
 
 def register(email: str, password: str, client: Client, now: datetime | None = None) -> User:
@@ -215,6 +219,21 @@ def unlock(user: User, client: Client, now: datetime | None = None) -> None:
     with transaction():
         user.unlocked_at = now or utcnow()
         audit.record(Event.USER_UNLOCKED, client, user=user.public_id, now=now)
+
+
+def theft_to_hear_of(user: User, now: datetime) -> AuditEvent | None:
+    """The newest use of a copied session, unless the person did something about it since."""
+    thefts = audit.newest(1, user=user.public_id, name=Event.REFRESH_REUSED)
+    dismissals = audit.newest(1, user=user.public_id, name=Event.WARNING_DISMISSED)
+    heard = max([user.password_changed_at, *(dismissal.at for dismissal in dismissals)])
+    return next((theft for theft in thefts if theft.at > max(heard, now - WARN_FOR)), None)
+
+
+def dismiss_theft_warning(user: User, event_id: str, client: Client, now: datetime) -> None:
+    """Warn no more of that event. One that was not shown yet stays."""
+    theft = theft_to_hear_of(user, now)
+    if theft is not None and event_id == str(theft.id):
+        audit.record(Event.WARNING_DISMISSED, client, user=user.public_id)
 
 
 def delete(user: User, client: Client, now: datetime | None = None) -> None:

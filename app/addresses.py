@@ -41,6 +41,13 @@ def check(text: str) -> Address:
     return Address(typed, key)
 
 
+def fold_part(text: str) -> str:
+    """What to look for in keys, to find addresses by a part of them; perhaps nothing."""
+    shown = "".join(filter(str.isprintable, text[:MAX_CHARACTERS]))
+    folded = unicodedata.normalize("NFKC", shown).casefold()
+    return unicodedata.normalize("NFKC", folded).strip()
+
+
 def fold(text: str) -> str | None:
     """The unique key of an address, or None for what is no address."""
     try:

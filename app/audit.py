@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import logging
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import BigInteger, Index, Integer, delete, select
+from sqlalchemy import BigInteger, Index, Integer, delete, func, select, type_coerce
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app import logs
 from app.client import Client
 from app.db import Base, db, on_commit, transaction, utcnow
+from app.metrics import EVENTS, Meter
 from app.secret_key import SecretKey
 
 PURPOSE: Final = "audit v1"
-
-_log = logging.getLogger("foxtrot.audit")
+_DAY: Final = 86_400_000_000  # in microseconds
+_EPOCH: Final = date(1970, 1, 1)
 
 
 class Event(StrEnum):
@@ -82,6 +82,7 @@ class AuditEvent(Base):
     __table_args__ = (
         Index("ix_audit_events_user", "user", "id"),
         Index("ix_audit_events_user_name", "user", "name", "id"),
+        Index("ix_audit_events_name_at", "name", "at"),
     )
 
     id: Mapped[int] = mapped_column(
@@ -97,6 +98,7 @@ class AuditEvent(Base):
     reason: Mapped[str | None]
     typed_hash: Mapped[str | None]
     service: Mapped[str | None]
+    actor: Mapped[str | None]
 
 
 _COLUMNS: Final = tuple(AuditEvent.__table__.columns.keys())
@@ -131,12 +133,13 @@ def record(
         "address": client.address,
         "device": client.device,
         "request_id": client.request_id,
+        "actor": client.actor,
         "typed_hash": None if typed is None else _keyed_hash(typed),
     }
     if event not in LOG_ONLY:
         with transaction():
             db.session.add(AuditEvent(**columns))
-    on_commit(lambda: _log.info(json.dumps(_members(columns), ensure_ascii=True)))
+    on_commit(lambda: _tell(columns))
 
 
 def of_user(user: str, limit: int) -> list[AuditEvent]:
@@ -170,6 +173,19 @@ def newest(
     return list(db.session.scalars(query))
 
 
+def count_by_day(names: Sequence[Event], since: date) -> dict[tuple[str, date], int]:
+    """How many events of these names there were on each day in UTC, from that day on."""
+    start = datetime(since.year, since.month, since.day, tzinfo=UTC)
+    day = type_coerce(AuditEvent.at, BigInteger) // _DAY
+    query = select(AuditEvent.name, day, func.count()).where(
+        AuditEvent.name.in_([name.value for name in names]), AuditEvent.at >= start
+    )
+    return {
+        (name, _EPOCH + timedelta(days=number)): count
+        for name, number, count in db.session.execute(query.group_by(AuditEvent.name, day))
+    }
+
+
 def forget(user: str) -> None:
     """Remove the events of a user who is being deleted: addresses are personal data."""
     with transaction():
@@ -181,6 +197,13 @@ def as_dict(event: AuditEvent) -> dict[str, str]:
     return _members({name: getattr(event, name) for name in _COLUMNS})
 
 
+def _tell(columns: Mapping[str, Any]) -> None:
+    """Log an event that is on the disk, and count it."""
+    logs.json_line(logs.audit, _members(columns))
+    meter: Meter = current_app.extensions["foxtrot_metrics"]
+    meter.count(EVENTS, columns["name"])
+
+
 def _members(columns: Mapping[str, Any]) -> dict[str, str]:
     members = {
         "at": columns["at"].isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -189,6 +212,7 @@ def _members(columns: Mapping[str, Any]) -> dict[str, str]:
         "session": columns["session"],
         "service": columns["service"],
         "reason": columns["reason"],
+        "actor": columns["actor"],
         "address": columns["address"] or None,
         "device": columns["device"],
         "request_id": columns["request_id"],

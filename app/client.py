@@ -55,7 +55,8 @@ class Client:
 
     `is_operator` is for whoever types a command on the machine, `is_service` for what the service
     does by itself; no request can claim them. `device_mark` is what its browser was given at an
-    earlier sign-in, unchecked.
+    earlier sign-in, unchecked. `actor` is the public id of an administrator who does something to
+    others.
     """
 
     address: str
@@ -64,6 +65,7 @@ class Client:
     is_operator: bool = False
     is_service: bool = False
     device_mark: str = field(default="", repr=False)
+    actor: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("address", "user_agent"):

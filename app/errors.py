@@ -174,6 +174,21 @@ class Misdirected(AppError):
     code = "misdirected_request"
 
 
+class NotAdmin(AppError):
+    """Somebody signed in asks for the page of administrators."""
+
+    status = 403
+    code = "not_admin"
+    detail = "This page is for administrators. Ask one of them if you should be one."
+
+
+class LockOut(AppError):
+    """An administrator would keep out the last one, or themselves."""
+
+    status = 409
+    code = "lock_out"
+
+
 class KeyRefused(AppError):
     """An order of the operator would break a rule of the keys' life.
 

@@ -70,10 +70,17 @@ class Lanes:
 
     :param folder: where the files are; all processes of the machine name the same.
     :param number: of lanes; all processes say the same.
+    :param tell: is told how many hashes run and how many wait in this process, at each change.
     """
 
     def __init__(
-        self, folder: Path, number: int, *, queue: int = QUEUE, patience: float = PATIENCE
+        self,
+        folder: Path,
+        number: int,
+        *,
+        queue: int = QUEUE,
+        patience: float = PATIENCE,
+        tell: Callable[[int, int], None] | None = None,
     ) -> None:
         self.number = number
         self._folder = folder
@@ -83,6 +90,8 @@ class Lanes:
         self._jobs: deque[_Job[Any]] = deque()
         self._idle = set(range(number))
         self._open: set[int] = set()
+        self._running = 0
+        self._tell = tell
         _ALL.add(self)
 
     @property
@@ -101,11 +110,13 @@ class Lanes:
             if len(self._jobs) >= self._queue + len(self._idle):
                 raise Busy
             self._jobs.append(job)
+        self._note(0)
         try:
             self._start_thread()
             return job.result(self._patience)
         finally:
             self._leave_queue(job)
+            self._note(0)
 
     def _leave_queue(self, job: _Job[Any]) -> None:
         with self._lock, suppress(ValueError):
@@ -130,12 +141,21 @@ class Lanes:
                 with self._lane(number):
                     job = self._next()
                     if job is not None:
+                        self._note(1)
                         job.do()
+                        self._note(-1)
         except OSError as error:
             self._refuse_all(error)
         finally:
             self._idle.add(number)
         self._start_thread()  # for whoever came while this one was ending
+
+    def _note(self, more: int) -> None:
+        """Tell how much is going on, now that so many more run."""
+        with self._lock:
+            self._running += more
+            if self._tell is not None:
+                self._tell(self._running, len(self._jobs))
 
     def _next(self) -> _Job[Any] | None:
         with self._lock:
@@ -179,6 +199,7 @@ class Lanes:
             os.close(opened)
         self._lock = threading.Lock()
         self._jobs, self._open, self._idle = deque(), set(), set(range(self.number))
+        self._running = 0
 
 
 class _Job(Generic[R]):

@@ -18,9 +18,10 @@ from app.users import User
 
 @dataclass(frozen=True)
 class SignIn:
-    """A session that began or went on, and what its client gets: all of it is shown once."""
+    """A session that began, whose it is, and what its client gets: that is shown once."""
 
     session: LoginSession
+    user_id: str
     secret: str | None = None
     refresh_token: str | None = None
     access_token: AccessToken | None = None
@@ -30,6 +31,7 @@ class SignIn:
 class Renewal:
     """What the client of a session that goes on gets; likewise."""
 
+    user_id: str
     refresh_token: str
     access_token: AccessToken
 
@@ -83,7 +85,8 @@ def with_tokens(
         session, _ = sessions.start(user, client, with_secret=False, grant=grant, now=now)
         refresh_token = refresh_tokens.begin(session)
         access_token = tokens.mint(session, now=now)
-    return SignIn(session, refresh_token=refresh_token, access_token=access_token)
+        user_id = user.public_id
+    return SignIn(session, user_id, refresh_token=refresh_token, access_token=access_token)
 
 
 def refresh(
@@ -148,7 +151,7 @@ def _come_again(attempt: Attempt, wish: Wish) -> Renewal:
 
 def _renewed(attempt: Attempt, successor: Successor, wish: Wish) -> Renewal:
     token = tokens.mint(successor.session, wish, token_id=attempt.answer, now=attempt.now)
-    return Renewal(successor.text, token)
+    return Renewal(successor.session.user.public_id, successor.text, token)
 
 
 def log_out(refresh_token: str, client: Client, now: datetime | None = None) -> None:
@@ -163,4 +166,4 @@ def begin_with_cookie(
 ) -> SignIn:
     """Begin a browser's session for a user who has just proved who they are, or was just made."""
     session, secret = sessions.start(user, client, with_secret=True, instead_of=instead_of, now=now)
-    return SignIn(session, secret=secret)
+    return SignIn(session, user.public_id, secret=secret)

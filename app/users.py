@@ -150,7 +150,7 @@ def by_email(email: str) -> User | None:
 
 def by_public_id(public_id: str) -> User | None:
     """Find a user by the id that tokens carry."""
-    if not public_id.isascii():
+    if not public_id.isascii() or "\0" in public_id:
         return None
     return db.session.scalar(select(User).where(User.public_id == public_id))
 
@@ -169,9 +169,14 @@ def is_scope(text: str) -> bool:
     return bool(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}", text))
 
 
-def any_admin() -> bool:
-    """Say whether an enabled user holds the scope `admin`."""
+def any_admin(besides: int | None = None) -> bool:
+    """Say whether an enabled user holds the scope `admin`.
+
+    :param besides: the `id` of one who does not count.
+    """
     query = select(User.own_scopes).where(User.own_scopes != "", User.disabled_at.is_(None))
+    if besides is not None:
+        query = query.where(User.id != besides)
     return any(ADMIN in scopes.split() for scopes in db.session.scalars(query))
 
 

@@ -38,6 +38,7 @@ JSON_PATHS = (
     "/status-lists/",
     "/healthz",
     "/readyz",
+    "/metrics",
 )
 
 
@@ -135,6 +136,7 @@ FRESH_TOKEN = "such a token of a new user"
 REFRESH = "the refresh token"
 MACHINE = "a machine's id and secret"
 GRANT = {"grant_type": "client_credentials"}
+METRICS_TOKEN = "xT2nLw9Yc7RbK0mZdEo3JgAu6PihV4sQ"
 HUGE_FORM = {"data": "x" * 70_000, "content_type": "application/x-www-form-urlencoded"}
 NEW = "seven green lamps in the rain"
 OTHER_PASSWORD = {"current_password": PASSWORD, "new_password": NEW}
@@ -145,7 +147,7 @@ WRONG_PASSWORD = {"current_password": "wrong", "new_password": PASSWORD}
 def shared(template_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """One app for all the calls; Alice has an account."""
     folder = shutil.copytree(template_dir, tmp_path_factory.mktemp("shared") / "data")
-    app = create_app(cheap_settings(folder))
+    app = create_app({**cheap_settings(folder), "FOXTROT_METRICS_TOKEN": METRICS_TOKEN})
     add_user(app, ALICE)
     with app.app_context():
         services.add("worker", SOMEWHERE, may=["notes:read"])
@@ -256,6 +258,8 @@ CALLS: list[Call] = [
     ("post", "/oauth/revoke", 400, {"as": MACHINE, "data": {}}),
     ("post", "/oauth/revoke", 401, {"data": {"token": "x"}}),
     ("post", "/oauth/revoke", 413, HUGE_FORM),
+    ("get", "/metrics", 200, {"headers": bearer(METRICS_TOKEN)}),
+    ("get", "/metrics", 401, {}),
 ]
 
 

@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 from app import accounts
 from app.cli import (
     database,
+    doctor,
     events,
     keys,
     serve,
@@ -39,6 +40,7 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
     ):
         app.cli.add_command(group)
     app.cli.add_command(events.list_events)
+    app.cli.add_command(doctor.examine)
     app.cli.add_command(setup_link)
     app.cli.add_command(serve.serve)
 

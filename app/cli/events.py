@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 
 from app import audit
 from app.audit import Event
-from app.cli.terminal import command, find_user, json_option
+from app.cli.terminal import command, find_user, json_option, table
 
 _NAMES: Final = [event.value for event in Event if event not in audit.LOG_ONLY]
 
@@ -31,11 +31,11 @@ def list_events(who: str | None, name: str | None, limit: int, as_json: bool) ->
         return
     if not rows:
         click.echo("Nothing happened yet.")
-    for row in rows:
-        click.echo("  ".join(row[name] for name in _COLUMNS if name in row))
+        return
+    table(_COLUMNS, rows)
 
 
-_COLUMNS = ("at", "event", "reason", "user", "session", "service", "address", "device")
+_COLUMNS = ("at", "event", "reason", "user", "session", "service", "actor", "address", "device")
 
 
 def _id_of(who: str | None) -> str | None:

@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from app import keys
 from app.cli.terminal import command, json_option, rfc3339
 from app.client import operator
-from app.keys import KeyRing, Life, Removal, State
+from app.keys import KeyRing, Life, Removal
 
 _A_NAME_MAY_BEGIN_WITH_A_DASH: Final = {"ignore_unknown_options": True}
 
@@ -33,7 +33,8 @@ def list_keys(as_json: bool) -> None:
     if not lives:
         click.echo("There are no keys yet. The first start makes them.")
     for life in lives:
-        click.echo(f"{life.kid:<43}  {life.algorithm}  {life.state(now):<9}  {_about(life, now)}")
+        about = keys.about(life, now)
+        click.echo(f"{life.kid:<43}  {life.algorithm}  {life.state(now):<9}  {about}")
 
 
 @group.command("rotate")
@@ -96,22 +97,6 @@ def _consequences(removal: Removal, now: datetime) -> list[str]:
             f" {_time(removal.unknown_until)}."
         )
     return lines
-
-
-def _about(life: Life, now: datetime) -> str:
-    """What happens to a key next, in plain words."""
-    state = life.state(now)
-    if life.retired_at is not None:
-        return f"since {_time(life.retired_at)}"
-    if state is State.PUBLISHED and life.signs_from is not None:
-        return f"signs from {_time(life.signs_from)}"
-    if state is State.PUBLISHED:
-        return f"stand-by, may sign from {_time(life.may_sign_from)}"
-    if life.signs_until is None:
-        return f"signs since {_time(life.signs_from or life.created_at)}"
-    if state is State.ACTIVE:
-        return f"signs until {_time(life.signs_until)}"
-    return f"stays for its tokens until {_time(life.may_retire_from or life.signs_until)}"
 
 
 def _as_dict(life: Life, now: datetime) -> dict[str, str | None]:

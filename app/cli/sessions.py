@@ -8,7 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from app import accounts, sessions
-from app.cli.terminal import command, find_user, json_option, rfc3339
+from app.cli.terminal import command, find_user, json_option, rfc3339, table
 from app.client import operator
 from app.sessions import Ending, LoginSession
 
@@ -28,8 +28,8 @@ def list_sessions(email: str | None, as_json: bool) -> None:
         return
     if not rows:
         click.echo("Nobody is signed in.")
-    for row in rows:
-        click.echo("  ".join(row[name] for name in _COLUMNS))
+        return
+    table(_COLUMNS, rows)
 
 
 @group.command("end")
@@ -56,7 +56,7 @@ def end_sessions(session_ids: tuple[str, ...], email: str | None, everything: bo
     click.echo(f"Sessions ended: {count}")
 
 
-_COLUMNS = ("id", "user", "email", "address", "device", "last_seen_at")
+_COLUMNS = ("id", "user", "email", "address", "device", "amr", "last_seen_at")
 
 
 def _find(public_id: str) -> LoginSession:
@@ -73,6 +73,7 @@ def _as_dict(session: LoginSession) -> dict[str, str]:
         "email": session.user.email,
         "address": session.address,
         "device": session.device,
+        "amr": session.amr,
         "created_at": rfc3339(session.created_at),
         "last_seen_at": rfc3339(session.last_seen_at),
     }

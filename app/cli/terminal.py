@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
@@ -64,6 +64,17 @@ def find_user(who: str) -> User:
 def read_stdin() -> str:
     """Standard input as UTF-8, whatever the locale; what is none becomes what nobody types."""
     return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+
+
+def table(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    """Print rows below the names of what they have; a dash where one lacks it."""
+    listed = list(rows)
+    shown = [name for name in columns if any(row.get(name) for row in listed)]
+    lines = [shown, *([row.get(name) or "-" for name in shown] for row in listed)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(shown))]
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        click.echo("  ".join(padded).rstrip())
 
 
 def rfc3339(moment: datetime) -> str:

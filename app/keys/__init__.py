@@ -7,11 +7,12 @@ Each builds on those before it.
 
 from __future__ import annotations
 
-from app.keys.life import MAX_AGE, REREAD, SHARED_SECRET, Life, Policy, State
+from app.keys.life import MAX_AGE, REREAD, SHARED_SECRET, Life, Policy, State, Timetable
 from app.keys.orders import Removal, remove, retire, rewrap, rotate
 from app.keys.ring import KeyRing, Signer
-from app.keys.table import SigningKey, any_stored, check_opens, every_key
+from app.keys.table import SigningKey, any_stored, check_opens, count_of_former, every_key
 from app.keys.upkeep import start, tend
+from app.keys.words import about
 
 __all__ = [
     "MAX_AGE",
@@ -24,8 +25,11 @@ __all__ = [
     "Signer",
     "SigningKey",
     "State",
+    "Timetable",
+    "about",
     "any_stored",
     "check_opens",
+    "count_of_former",
     "every_key",
     "remove",
     "retire",

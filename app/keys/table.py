@@ -182,6 +182,15 @@ def reseal(row: SigningKey, secret_key: SecretKey) -> bool:
     return used != 0
 
 
+def count_of_former(secret_key: SecretKey) -> int:
+    """Open all private keys, and count those that a former secret had encrypted.
+
+    :raises StartRefused: no secret opens one of them.
+    """
+    rows = [row for row in in_use() if row.algorithm != HS256]
+    return sum(_unseal(row.kid, row.private_key, secret_key)[0] != 0 for row in rows)
+
+
 def _unseal(kid: str, sealed: bytes, secret_key: SecretKey) -> tuple[int, bytes]:
     """Decrypt; gives the number of the secret that did it, 0 for the current one."""
     for number, key in enumerate(secret_key.derive_all(PURPOSE)):

@@ -23,13 +23,26 @@ from app.errors import (
     Unavailable,
     ValidationFailed,
 )
-from app.views import access, account, api, auth, browser, cors, oauth, pages, wellknown
+from app.views import (
+    access,
+    account,
+    admin,
+    api,
+    auth,
+    browser,
+    cors,
+    oauth,
+    observe,
+    pages,
+    wellknown,
+)
 from app.views.access import public
 from app.views.contract import PROBLEM
 
 BLUEPRINTS: Final = (
     pages.blueprint,
     account.blueprint,
+    admin.blueprint,
     auth.blueprint,
     api.blueprint,
     oauth.blueprint,
@@ -58,7 +71,7 @@ _FOR_ALL: Final = (
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-_HTML_PAGES: Final = frozenset({"pages", "account"})
+_HTML_PAGES: Final = frozenset({"pages", "account", "admin"})
 _JSON_PATHS: Final = ("/auth/", "/api/", "/.well-known/", "/status-lists/")
 _OAUTH_PATH: Final = "/oauth/"
 _CODES: Final = {
@@ -76,6 +89,7 @@ _log = logging.getLogger("foxtrot.app")
 
 def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None:
     """Attach all doors, and what they have in common."""
+    observe.init_app(app)
     app.url_map.merge_slashes = False  # its redirects would name the host of the request
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

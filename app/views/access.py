@@ -17,8 +17,9 @@ from flask import Flask, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from app import machines, services, sessions, tokens
-from app.errors import InvalidAccessToken, InvalidTarget, NoAccessToken, Unavailable
+from app.errors import InvalidAccessToken, InvalidTarget, NoAccessToken, NotAdmin, Unavailable
 from app.sessions import LoginSession
+from app.users import ADMIN
 from app.views import browser
 from foxtrot import InvalidToken, KeySource, Token, Verifier
 from foxtrot import Unavailable as CannotKnow
@@ -77,6 +78,26 @@ def login_required(view: Callable[P, R]) -> Callable[P, R | Response]:
         return view(*args, **kwargs)
 
     guarded.access = "login"  # type: ignore[attr-defined]
+    return guarded
+
+
+def admin_required(view: Callable[P, R]) -> Callable[P, R | Response]:
+    """Only an administrator who is signed in with a browser; what follows names them.
+
+    :raises NotAdmin: somebody else is signed in.
+    """
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Response:
+        session = browser.current_session()
+        if session is not None:
+            if ADMIN not in session.user.scopes:
+                raise NotAdmin
+            browser.act_as(session.user.public_id)
+        return entered(*args, **kwargs)
+
+    entered = login_required(view)
+    guarded.access = "admin"  # type: ignore[attr-defined]
     return guarded
 
 
@@ -155,6 +176,8 @@ class _LiveSessions:
         if session is not None and sessions.note_shown(session, str(token.claims["jti"])):
             session = self._find(token)
         g.token_session = session
+        if session is not None:
+            browser.note_user(token.subject)
         return session is None
 
     def _find(self, token: Token) -> LoginSession | None:
@@ -169,6 +192,8 @@ class _LiveHolders(_LiveSessions):
         if token.session_id is not None:
             return super()._has_ended(token)
         g.machine_scopes = machines.holder_scopes(token)
+        if g.machine_scopes is not None:
+            browser.note_user(token.subject)
         return g.machine_scopes is None
 
 

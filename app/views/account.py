@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from flask import Blueprint, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app import accounts, audit, sessions
-from app.audit import AuditEvent, Event
 from app.errors import AppError, NotSignedIn, TooManyAttempts, ValidationFailed, WrongPassword
 from app.sessions import Ending, LoginSession
 from app.views import browser, words
@@ -18,7 +17,6 @@ from app.views.access import login_required
 blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 EVENTS_SHOWN: Final = 30
-WARN_FOR: Final = timedelta(days=14)
 
 
 @blueprint.before_request
@@ -75,10 +73,9 @@ def end_all_sessions() -> Response:
 @login_required
 def dismiss_warning() -> Response:
     current = _session()
-    warning = _warning(current, datetime.now(UTC))
-    if warning is not None and request.form.get("event") == str(warning.id):  # and no newer one
-        user = current.user.public_id
-        audit.record(Event.WARNING_DISMISSED, browser.client(), user=user)
+    accounts.dismiss_theft_warning(
+        current.user, request.form.get("event", ""), browser.client(), datetime.now(UTC)
+    )
     return redirect(url_for("account.show"), 303)
 
 
@@ -105,7 +102,7 @@ def _page(refusal: AppError | None = None) -> Response:
         session=current,
         sessions=sorted(sessions.live(current.user, now), key=lambda one: one.id != current.id),
         events=events,
-        warning=_warning(current, now),
+        warning=accounts.theft_to_hear_of(current.user, now),
         done=browser.message(),
         refusal=refusal,
         errors=_errors(refusal),
@@ -119,12 +116,3 @@ def _errors(refusal: AppError | None) -> dict[str, list[str]]:
     if isinstance(refusal, WrongPassword | TooManyAttempts):
         return {"current_password": [refusal.detail]}
     return refusal.errors if isinstance(refusal, ValidationFailed) else {}
-
-
-def _warning(current: LoginSession, now: datetime) -> AuditEvent | None:
-    """The newest theft that the person should hear of, unless they did something about it."""
-    user = current.user
-    thefts = audit.newest(1, user=user.public_id, name=Event.REFRESH_REUSED)
-    dismissals = audit.newest(1, user=user.public_id, name=Event.WARNING_DISMISSED)
-    heard = max([user.password_changed_at, *(dismissal.at for dismissal in dismissals)])
-    return next((theft for theft in thefts if theft.at > max(heard, now - WARN_FOR)), None)

@@ -91,7 +91,9 @@ def log_in(body: Login) -> TokenAnswer | Response:
     if body.session == "cookie":
         return _log_in_with_cookie(body)
     wish = body.wish(for_issuer=not browser.is_listed_origin())
-    return sign_in_answer(login.with_tokens(body.email, body.password, browser.client(), wish))
+    sign_in = login.with_tokens(body.email, body.password, browser.client(), wish)
+    browser.note_user(sign_in.user_id)
+    return sign_in_answer(sign_in)
 
 
 def _log_in_with_cookie(body: Login) -> Response:
@@ -116,6 +118,7 @@ def _log_in_with_cookie(body: Login) -> Response:
 def refresh(body: Refresh) -> TokenAnswer:
     key, wish = IDEMPOTENCY_KEY.read(), body.wish(for_issuer=not browser.is_listed_origin())
     renewal = login.refresh(body.refresh_token, browser.client(), wish, retry_key=key)
+    browser.note_user(renewal.user_id)
     return token_answer(renewal.access_token, renewal.refresh_token)
 
 

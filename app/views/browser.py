@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,13 +40,37 @@ def _address() -> str:
     return address_behind(proxies, request.remote_addr or "", forwarded)
 
 
+def act_as(administrator: str) -> None:
+    """Have events of this request name the administrator who does it to somebody."""
+    g.client = replace(client(), actor=administrator)
+
+
+def signed_out_meanwhile() -> bool:
+    """Say whether this request has ended the session that it came by."""
+    g.pop("browser_session", None)
+    return current_session() is None
+
+
 def current_session() -> LoginSession | None:
     """The live session of this request's cookie; looked up once a request."""
     if "browser_session" not in g:
         secret = request.cookies.get(_cookie_name(), "")
         g.browser_session = sessions.by_secret(secret, client()) if secret else None
+        if g.browser_session is not None:
+            note_user(g.browser_session.user.public_id)
     session: LoginSession | None = g.browser_session
     return session
+
+
+def note_user(public_id: str) -> None:
+    """Remember who this request turned out to come from, for the log."""
+    g.user = public_id
+
+
+def noted_user() -> str | None:
+    """Who this request comes from, as far as it was found out."""
+    user: str | None = g.get("user")
+    return user
 
 
 def has_cookie() -> bool:
@@ -58,6 +83,7 @@ def begin(response: R, sign_in: SignIn) -> R:
     lifetime = current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"]
     _set_cookie(response, _COOKIE, sign_in.secret or "", lifetime)
     g.browser_session = sign_in.session
+    note_user(sign_in.user_id)
     return know_device(response, sign_in.session)
 
 

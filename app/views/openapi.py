@@ -79,11 +79,12 @@ def _describe(
 
 def _responses(view: View, promise: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Success"}
+    media_type = promise.media_type.partition(";")[0]
     if promise.answer is not None:
         schema = _reference(promise.answer, schemas)
-        success["content"] = {promise.media_type: {"schema": schema}}
-    elif promise.media_type != "application/json":
-        success["content"] = {promise.media_type: {"schema": {"type": "string"}}}
+        success["content"] = {media_type: {"schema": schema}}
+    elif media_type != "application/json":
+        success["content"] = {media_type: {"schema": {"type": "string"}}}
     responses = {str(promise.status): success}
     for status, codes in sorted(_refusals(view, promise).items()):
         responses[str(status)] = {

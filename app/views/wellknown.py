@@ -7,7 +7,9 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
 from app import schema, services, status_lists, tokens
-from app.errors import NotFound, Unavailable
+from app.errors import NoAccessToken, NotFound, Unavailable
+from app.metrics import MEDIA_TYPE as METRICS
+from app.metrics import Meter
 from app.views.access import public
 from app.views.contract import Answer, operation
 from app.views.openapi import document
@@ -122,6 +124,23 @@ def readyz() -> HealthAnswer:
     if not schema.is_reachable_and_current():
         raise Unavailable("The database schema is behind or ahead. Run: flask db upgrade")
     return HealthAnswer(status="ready")
+
+
+@blueprint.get("/metrics")
+@public
+@operation(
+    "What was counted on this machine, for Prometheus",
+    refusals=(NotFound, NoAccessToken),
+    media_type=METRICS,
+)
+def metrics() -> Response:
+    meter: Meter = current_app.extensions["foxtrot_metrics"]
+    if not meter.is_on:
+        raise NotFound("Nothing is counted here: FOXTROT_METRICS_TOKEN is not set.")
+    given = request.authorization
+    if given is None or given.type != "bearer" or not meter.may_be_read_with(given.token or ""):
+        raise NoAccessToken("This needs Authorization: Bearer and the metrics token.")
+    return Response(meter.exposition())
 
 
 @blueprint.get("/openapi.json")

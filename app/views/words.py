@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from app import throttles
 from app.audit import AuditEvent, Event
-from app.sessions import Ending
+from app.sessions import PASSWORD, Ending, LoginSession
 
 ACTIVE: Final = timedelta(minutes=5)
 
@@ -47,6 +47,7 @@ _REASONS: Final = {
     throttles.DEVICE: "Tries of your password on one device were held back, after too many wrong"
     " ones",
 }
+_PROOFS: Final = {PASSWORD: "password"}
 
 
 def about(event: AuditEvent) -> str:
@@ -56,6 +57,18 @@ def about(event: AuditEvent) -> str:
     if event.reason in _REASONS:
         return _REASONS[event.reason]
     return _EVENTS.get(Event(event.name), event.name) if event.name in list(Event) else event.name
+
+
+def whence(event: AuditEvent) -> str:
+    """From what device and address it was done; of an administrator, that it was one."""
+    if event.actor is not None and event.actor != event.user:
+        return "An administrator"
+    return f"{event.device} · {event.address}" if event.address else event.device
+
+
+def proof(session: LoginSession) -> str:
+    """How somebody proved who they are when the session began (RFC 8176)."""
+    return " and ".join(_PROOFS.get(method, method) for method in session.amr.split())
 
 
 def ago(then: datetime, now: datetime) -> str:
@@ -73,6 +86,11 @@ def activity(last_seen_at: datetime, now: datetime) -> str:
     if now - last_seen_at < ACTIVE:
         return "active now"
     return f"last used {ago(last_seen_at, now)}"
+
+
+def day(when: date) -> str:
+    """A date; of a moment, in UTC."""
+    return when.strftime("%-d %B %Y")
 
 
 def moment(when: datetime) -> str:

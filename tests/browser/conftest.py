@@ -64,6 +64,15 @@ class Site:
         assert match, done.stderr
         return match[0]
 
+    @contextmanager
+    def administrator(self) -> Iterator[str]:
+        """Make an administrator, and remove them again: links for the first need that."""
+        email = self.new_address("olga")
+        made = ["users", "create", email, "--admin", "--password-stdin"]
+        assert run(*made, settings=self.settings, stdin=PASSWORD).returncode == 0
+        yield email
+        run("users", "delete", email, "--yes", settings=self.settings)
+
     def sign_in(self, page: Page, email: str) -> None:
         """Sign a browser in without its pages, where they are not what is tested."""
         form: dict[str, str | float | bool] = {"email": email, "password": PASSWORD}

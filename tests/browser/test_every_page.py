@@ -68,6 +68,15 @@ def show_reset(page: Page, site: Site) -> None:
     page.goto(site.link("users", "reset-link", site.add_user("carol")))
 
 
+def show_administration(page: Page, site: Site) -> None:
+    site.add_user("a-rather-long-name-that-has-to-be-broken-somewhere")
+    with site.administrator() as email:
+        site.sign_in(page, email)
+        page.goto("/admin")
+    for summary in page.locator("summary").all():
+        summary.click()
+
+
 def at(path: str) -> Callable[[Page, Site], None]:
     """A page that shows itself at its path."""
 
@@ -84,6 +93,7 @@ OUR_PAGES: dict[str, Callable[[Page, Site], None]] = {
     "refused registration": show_refused_registration,
     "account": show_account,
     "account with a token": show_token,
+    "administration": show_administration,
     "setup": show_setup,
     "reset": show_reset,
     "dead link": at("/setup?token=x"),

@@ -65,10 +65,12 @@ def test_nobody_is_listed_at_first(runner: FlaskCliRunner) -> None:
 
 
 def test_sessions_are_listed_for_people(runner: FlaskCliRunner, app: Flask, alice: str) -> None:
-    """One a line: which, whose, where, what, when."""
+    """One a line below the names of the columns: which, whose, where, what, how, when."""
     with app.app_context():
         session_id = login.with_cookie(alice, PASSWORD, ELSEWHERE).session.public_id
-    [line] = told(runner, "sessions", "list").splitlines()
+    [names, line] = told(runner, "sessions", "list").splitlines()
+    assert names.split() == ["id", "user", "email", "address", "device", "amr", "last_seen_at"]
+    assert line.index(alice) == names.index("email")
     for part in (session_id, alice, user_id(app, alice), ELSEWHERE.address, "Firefox on Linux"):
         assert part in line
 
@@ -78,7 +80,7 @@ def test_sessions_are_listed_for_programs(runner: FlaskCliRunner, app: Flask, al
     program = sign_program_in(app, alice)
     [row] = listed(runner)
     assert row["id"] == program.session_id
-    members = {"id", "user", "email", "address", "device", "created_at", "last_seen_at"}
+    members = {"id", "user", "email", "address", "device", "amr", "created_at", "last_seen_at"}
     assert row.keys() == members
 
 
@@ -176,9 +178,10 @@ def test_what_one_command_ended_hangs_together(
 
 
 def test_events_are_shown_newest_first(runner: FlaskCliRunner, app: Flask, alice: str) -> None:
-    """One a line."""
+    """One a line, below the names of the columns that are needed."""
     log_in(app.test_client(), alice)
-    first, second = told(runner, "events").splitlines()
+    names, first, second = told(runner, "events").splitlines()
+    assert names.split() == ["at", "event", "user", "session", "address", "device"]
     assert "login.succeeded" in first
     assert "user.created" in second
 
@@ -245,7 +248,7 @@ def test_so_many_events_are_shown(runner: FlaskCliRunner, app: Flask, alice: str
     for _ in range(5):
         log_in(app.test_client(), alice)
     assert len(happened(runner, "--limit", "3")) == 3
-    assert len(told(runner, "events", "--limit", "4").splitlines()) == 4
+    assert len(told(runner, "events", "--limit", "4").splitlines()) == 1 + 4
 
 
 def test_a_hostile_client_cannot_play_with_the_terminal(
@@ -256,7 +259,7 @@ def test_a_hostile_client_cannot_play_with_the_terminal(
         login.with_cookie(alice, PASSWORD, Client("::1%\x1b[2J\n", "curl/8\x1b]0;x\x07"))
     for command in (("events",), ("sessions", "list")):
         assert "\x1b" not in told(runner, *command)
-        assert len(told(runner, *command).splitlines()) <= 2
+        assert len(told(runner, *command).splitlines()) <= 1 + 2
 
 
 # A restored backup

@@ -32,7 +32,13 @@ from tests.sessions.crowd import refresh, sign_in
 from tests.sessions.network import Server
 from tests.sessions.story import Story
 
-TALKATIVE = {"FLASK_DEBUG": "1", "FLASK_RUN_RELOAD": "0", "PYTHONDEVMODE": "1"}
+TALKATIVE = {
+    "FLASK_DEBUG": "1",
+    "FLASK_RUN_RELOAD": "0",
+    "PYTHONDEVMODE": "1",
+    "FOXTROT_ACCESS_LOG": "on",
+    "FOXTROT_METRICS_TOKEN": "xT2nLw9Yc7RbK0mZdEo3JgAu6PihV4sQ",
+}
 
 # How a secret could be written down
 
@@ -161,6 +167,8 @@ def test_nothing_of_the_story_is_found_with_postgresql(
 def check(story: Story, places: Mapping[str, bytes], database: bytes) -> None:
     """Nothing is found, though the places are those where it would be."""
     assert len(story.secrets) > 60
+    assert b'"route": "/auth/refresh"' in places["output"]
+    assert any(name.endswith(".counts") for name in places)
     assert b"ann@example.com" in database
     assert hashlib.sha256(story.last_refresh_token.encode()).hexdigest().encode() in database
     for event in ("refresh.replayed", "refresh.retried", "refresh.reused", "login.failed"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def test_odd_rules_are_shown_as_they_are(app: Flask) -> None:
     app.endpoint("any")(public(lambda: "open"))
     app.add_url_rule("/quiet", "quiet", public(lambda: "open"), methods=["OPTIONS"])
     assert routes(app) == {"* /any": "anybody", "OPTIONS /quiet": "anybody"}
+
+
+def test_programs_read_it_as_json(bearer: Bearer, app: Flask) -> None:
+    """A row for each path and those methods that the same people may call."""
+    app.add_url_rule("/me", "me", bearer.required("a")(view))
+    result = app.test_cli_runner().invoke(args=["bearer", "routes", "--json"])
+    row = {"methods": ["GET"], "path": "/me", "who": ["a token with a"]}
+    assert json.loads(result.output) == {"routes": [row]}
 
 
 def test_it_puts_together_what_decides_about_one_route(bearer: Bearer, app: Flask) -> None:
