@@ -24,6 +24,7 @@ from flask_migrate import Migrate
 import config
 from app import (
     banner,
+    cleaning,
     cli,
     db,
     keys,
@@ -87,6 +88,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
         banner.refuse_port_in_use()
     if command in (None, "run"):
         prepare(app)
+        _have_cleaned(app)
     if command == "run":
         _leave_port_for_commands(app)
         banner.show(app)
@@ -126,6 +128,13 @@ def _prepare_database(app: Flask, serves: bool) -> None:
         tokens.status_list_key, tokens.sign_status_list
     )
     access.init_app(app, tokens.own_key_sources(ring, app.config["FOXTROT_SHARED_SECRET"]))
+
+
+def _have_cleaned(app: Flask) -> None:
+    """Look, with a request now and then, whether old rows are to be deleted."""
+    if every := app.config["FOXTROT_CLEANING_EVERY"]:
+        cleaner = cleaning.Cleaner(app.app_context, timedelta(seconds=every))
+        app.before_request(cleaner.look)
 
 
 def _key_policy(app: Flask) -> Policy:

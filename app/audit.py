@@ -12,15 +12,16 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import BigInteger, Index, Integer, delete, select
+from sqlalchemy import BigInteger, Index, Integer, delete, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.batches import walked
 from app.client import Client
 from app.db import Base, db, on_commit, transaction, utcnow
 from app.secret_key import SecretKey
@@ -165,6 +166,17 @@ def forget(user: str) -> None:
     """Remove the events of a user who is being deleted: addresses are personal data."""
     with transaction():
         db.session.execute(delete(AuditEvent).where(AuditEvent.user == user))
+
+
+def prune(now: datetime, limit: int) -> Iterator[int]:
+    """Delete events that are older than the setting.
+
+    Those of tomorrow are of a clock that went wrong, and say nothing of the ones after them.
+    """
+    kept = timedelta(seconds=current_app.config["FOXTROT_EVENTS_KEPT"])
+    is_over = AuditEvent.at <= now - kept
+    tells_nothing = AuditEvent.at > now + timedelta(days=1)
+    yield from walked(AuditEvent.id, is_over, or_(is_over, tells_nothing), limit)
 
 
 def as_dict(event: AuditEvent) -> dict[str, str]:

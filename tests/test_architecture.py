@@ -13,7 +13,18 @@ from foxtrot.flask import UndecidedRoutes
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TOOLS = ["errors", "db", "ids", "client", "addresses", "passwords", "secret_key", "schema", "probe"]
+TOOLS = [
+    "errors",
+    "db",
+    "ids",
+    "client",
+    "addresses",
+    "passwords",
+    "secret_key",
+    "schema",
+    "probe",
+    "batches",
+]
 RULES = [
     "audit",
     "keys",
@@ -28,6 +39,7 @@ RULES = [
     "login",
     "accounts",
     "machines",
+    "cleaning",
     "inspection",
     "verdicts",
     "attack",
@@ -64,6 +76,8 @@ LIBRARIES = {
     "machines": {"flask", "foxtrot", "sqlalchemy"},
     "inspection": {"flask", "foxtrot"},
     "probe": set(),
+    "batches": {"sqlalchemy"},
+    "cleaning": {"sqlalchemy"},
     "verdicts": {"foxtrot"},
     "attack": {"flask", "foxtrot"},
 }
