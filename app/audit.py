@@ -39,6 +39,8 @@ class Event(StrEnum):
     USER_ENABLED = "user.enabled"
     USER_DELETED = "user.deleted"
     SCOPES_CHANGED = "scopes.changed"
+    USERS_IMPORTED = "users.imported"
+    USERS_EXPORTED = "users.exported"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - a name, not a secret

@@ -6,11 +6,11 @@ Only the hash of the secret is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, ForeignKey, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, ForeignKey, Row, and_, insert, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import users
@@ -23,6 +23,7 @@ from app.users import User
 SETUP: Final = "setup"
 RESET: Final = "reset"
 LIFETIME: Final = timedelta(minutes=30)
+INVITED: Final = timedelta(days=7)
 KEEP: Final = timedelta(days=1)
 """How long a link is kept that is worthless: it is answered like one that never was."""
 
@@ -65,6 +66,25 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
             )
         )
     return secret
+
+
+def make_many(user_ids: Iterable[int], now: datetime) -> dict[int, str]:
+    """Make a link for each of many new users, to choose their first password; inside a transaction.
+
+    They are good for `INVITED`, because they have to reach people first. Gives the secrets.
+    """
+    secrets = {user_id: new_secret() for user_id in user_ids}
+    rows = [
+        {
+            "purpose": RESET,
+            "secret_hash": digest(secret),
+            "user_id": user_id,
+            "expires_at": now + INVITED,
+        }
+        for user_id, secret in secrets.items()
+    ]
+    db.session.execute(insert(OneTimeLink), rows)
+    return secrets
 
 
 def check(purpose: str, secret: str, now: datetime | None = None) -> int | None:

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from app import accounts
-from app.cli import events, keys, prune, services, sessions, settings, tokens, users
+from app.cli import events, keys, prune, services, sessions, settings, tokens, transfer, users
 from app.cli.terminal import command
 
 
@@ -26,6 +26,7 @@ def init_app(app: Flask) -> None:
         settings.group,
     ):
         app.cli.add_command(group)
+    transfer.init_group(users.group)
     app.cli.add_command(events.list_events)
     app.cli.add_command(prune.prune)
     app.cli.add_command(setup_link)
