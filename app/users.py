@@ -241,7 +241,8 @@ def is_scope(text: str) -> bool:
 
 def any_admin() -> bool:
     """Say whether an enabled user holds the scope `admin`."""
-    query = select(User.own_scopes).where(User.own_scopes != "", User.disabled_at.is_(None))
+    may_be = User.own_scopes.contains(ADMIN)
+    query = select(User.own_scopes).where(may_be, User.disabled_at.is_(None))
     return any(ADMIN in scopes.split() for scopes in db.session.scalars(query))
 
 
