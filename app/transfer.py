@@ -125,6 +125,7 @@ class Import:
             try:
                 with transaction():
                     self._write_once(judged, outcome)
+                self._has_begun |= outcome.imported > 0 and not self._dry_run
                 return
             except IntegrityError:
                 if attempt == TRIES - 1:
@@ -152,7 +153,6 @@ class Import:
     def _insert(self, new: Sequence[dict[str, Any]], outcome: Outcome) -> None:
         if not self._has_begun:
             audit.record(Event.USERS_IMPORTED, self._client, reason="begun", now=self._now)
-            self._has_begun = True
         _insert(new)
         without = [values["email_key"] for values in new if not values["password_hash"]]
         if without and self._with_links:

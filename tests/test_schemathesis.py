@@ -32,7 +32,7 @@ from app import create_app, services
 from tests.conftest import add_user, dispose
 from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings, get, log_in
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS", "4"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS", "3"))
 ALICE = "alice@example.com"
 CHECKS: list[Any] = [
     not_a_server_error,

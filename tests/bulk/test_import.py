@@ -25,6 +25,7 @@ from app.transfer import Import
 from tests.conftest import add_user, find_user, on_both_databases
 from tests.processes import clean_environ, run
 from tests.support import PASSWORD, SOMEWHERE, cheap_settings, log_in, submit
+from tests.test_start import on_a_terminal
 
 HASH = (
     "scrypt:2048:2:2$M0jBRXK1yI5noOZd$"
@@ -373,3 +374,13 @@ def test_standard_input_can_be_imported(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "1 imported, 0 there already, 0 failed.\n")
     assert "\r" not in done.stderr
+
+
+def test_on_a_terminal_there_is_a_bar(tmp_path: Path) -> None:
+    """By how much of the file has been read; it ends at all of it."""
+    (tmp_path / "users.csv").write_text("email\nann@example.com\nbob@example.com\n")
+    command = ("users", "import", str(tmp_path / "users.csv"))
+    with on_a_terminal(*command, settings=cheap_settings(tmp_path / "data")) as terminal:
+        terminal.wait_for("2 imported, 0 there already, 0 failed")
+    assert "Import" in terminal.screen
+    assert "100%" in terminal.screen

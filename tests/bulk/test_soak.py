@@ -11,7 +11,7 @@ from tests.processes import ROOT, clean_environ
 
 def test_nothing_grows_and_nothing_fails() -> None:
     """Sign-ins, refreshes, endings, rotation and cleaning at once: its verdict is good."""
-    minutes = os.environ.get("SOAK", "0.2")
+    minutes = os.environ.get("SOAK", "0.1")
     command = [sys.executable, "bench/soak.py", "--minutes", minutes, "--database", "sqlite"]
     done = subprocess.run(
         command,
