@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -133,7 +133,7 @@ class Import:
 
     def _write_once(self, judged: dict[str, Any], outcome: Outcome) -> None:
         known = _taken(User.email_key, judged)
-        named = {one[2]["public_id"] for key, one in judged.items() if key not in known}
+        named = {row["id"] for _, row, _ in judged.values() if row.get("id")}
         taken = _taken(User.public_id, named)
         new, doubled = [], []
         for key, (number, row, values) in judged.items():
@@ -252,8 +252,10 @@ def _moment(given: Any, now: datetime) -> datetime:
     raise _Bad("created_at: expected a time that was, with its zone, such as 2026-11-25T14:00:00Z")
 
 
-def _taken(column: Any, wanted: Iterable[str]) -> set[str]:
+def _taken(column: Any, wanted: Collection[str]) -> set[str]:
     """Which of these texts a user has already."""
+    if not wanted:
+        return set()
     among = column.in_(list(wanted))
     if db.engine.dialect.name == "postgresql":  # one array instead of a thousand parameters
         among = column == any_(cast(list(wanted), ARRAY(column.type)))
