@@ -548,6 +548,20 @@ SETTINGS: Final = (
         " longest.",
     ),
     Setting(
+        "FOXTROT_EVENTS_KEPT",
+        _duration(30 * DAY, 3650 * DAY),
+        "365d",
+        "How long audit events stay in the database. They hold network addresses: keep them no"
+        " longer than you need. A year is what audits mostly ask for (PCI DSS 10.5.1).",
+    ),
+    Setting(
+        "FOXTROT_CLEANING_EVERY",
+        _duration(0, 7 * DAY),
+        "1h",
+        "How often what nobody can ask about any more is deleted from the database, by one worker"
+        " for all. 0: only by `flask prune`.",
+    ),
+    Setting(
         "FOXTROT_PASSWORD_MIN_LENGTH",
         _whole_number(8, 64),
         "15",

@@ -26,6 +26,7 @@ import config
 from app import (
     audit,
     banner,
+    cleaning,
     cli,
     db,
     keys,
@@ -100,6 +101,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
         banner.refuse_port_in_use()
     if command in (None, "run"):
         prepare(app)
+        _have_cleaned(app)
     if command == "run":
         _leave_port(app, click.get_current_context().params["port"])
         banner.show(app)
@@ -151,6 +153,13 @@ def _lanes(app: Flask) -> Lanes:
         meter.set(metrics.HASHES_WAITING, waiting)
 
     return Lanes(Path(app.config["FOXTROT_DATA_DIR"]) / "lanes", number, tell=tell)
+
+
+def _have_cleaned(app: Flask) -> None:
+    """Look, with a request now and then, whether old rows are to be deleted."""
+    if every := app.config["FOXTROT_CLEANING_EVERY"]:
+        cleaner = cleaning.Cleaner(app.app_context, timedelta(seconds=every))
+        app.before_request(cleaner.look)
 
 
 def _key_policy(app: Flask) -> Policy:

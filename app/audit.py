@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from flask import current_app
-from sqlalchemy import BigInteger, Index, Integer, delete, func, select, type_coerce
+from sqlalchemy import BigInteger, Index, Integer, delete, func, or_, select, type_coerce
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import logs
+from app.batches import walked
 from app.client import Client
 from app.db import Base, db, on_commit, transaction, utcnow
 from app.metrics import EVENTS, Meter
@@ -38,6 +39,8 @@ class Event(StrEnum):
     USER_ENABLED = "user.enabled"
     USER_DELETED = "user.deleted"
     SCOPES_CHANGED = "scopes.changed"
+    USERS_IMPORTED = "users.imported"
+    USERS_EXPORTED = "users.exported"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
     LIMIT_REACHED = "limit.reached"
@@ -190,6 +193,17 @@ def forget(user: str) -> None:
     """Remove the events of a user who is being deleted: addresses are personal data."""
     with transaction():
         db.session.execute(delete(AuditEvent).where(AuditEvent.user == user))
+
+
+def prune(now: datetime, limit: int) -> Iterator[int]:
+    """Delete events that are older than the setting.
+
+    Those of tomorrow are of a clock that went wrong, and say nothing of the ones after them.
+    """
+    kept = timedelta(seconds=current_app.config["FOXTROT_EVENTS_KEPT"])
+    is_over = AuditEvent.at <= now - kept
+    tells_nothing = AuditEvent.at > now + timedelta(days=1)
+    yield from walked(AuditEvent.id, is_over, or_(is_over, tells_nothing), limit)
 
 
 def as_dict(event: AuditEvent) -> dict[str, str]:

@@ -6,13 +6,15 @@ Only the hash of the secret is kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, ForeignKey, Row, and_, select, update
+from sqlalchemy import ColumnElement, ForeignKey, Row, and_, insert, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import users
+from app.batches import walked
 from app.db import Base, db, transaction, turn, utcnow
 from app.errors import NotFound
 from app.ids import digest, new_secret
@@ -21,6 +23,9 @@ from app.users import User
 SETUP: Final = "setup"
 RESET: Final = "reset"
 LIFETIME: Final = timedelta(minutes=30)
+INVITED: Final = timedelta(days=7)
+KEEP: Final = timedelta(days=1)
+"""How long a link is kept that is worthless: it is answered like one that never was."""
 
 
 class OneTimeLink(Base):
@@ -63,6 +68,25 @@ def make(purpose: str, user: User | None = None, now: datetime | None = None) ->
     return secret
 
 
+def make_many(user_ids: Iterable[int], now: datetime) -> dict[int, str]:
+    """Make a link for each of many new users, to choose their first password; inside a transaction.
+
+    They are good for `INVITED`, because they have to reach people first. Gives the secrets.
+    """
+    secrets = {user_id: new_secret() for user_id in user_ids}
+    rows = [
+        {
+            "purpose": RESET,
+            "secret_hash": digest(secret),
+            "user_id": user_id,
+            "expires_at": now + INVITED,
+        }
+        for user_id, secret in secrets.items()
+    ]
+    db.session.execute(insert(OneTimeLink), rows)
+    return secrets
+
+
 def check(purpose: str, secret: str, now: datetime | None = None) -> int | None:
     """Make sure that a link is good, and give the row id of the user it was made for.
 
@@ -101,6 +125,13 @@ def void_all(now: datetime | None = None) -> None:
     unused = update(OneTimeLink).where(OneTimeLink.used_at.is_(None))
     with transaction():
         db.session.execute(unused.values(used_at=now or utcnow()))
+
+
+def prune(now: datetime, limit: int) -> Iterator[int]:
+    """Delete links that were used or ran out, a day ago or more."""
+    at = now - KEEP
+    is_over = or_(OneTimeLink.expires_at <= at, OneTimeLink.used_at <= at)
+    yield from walked(OneTimeLink.id, is_over, is_over, limit)
 
 
 def _is_good(purpose: str, secret: str, now: datetime) -> ColumnElement[bool]:

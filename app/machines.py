@@ -8,7 +8,7 @@ own access tokens one by one. Whatever a token says, the database has the last w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app import audit, refresh_tokens, services, sessions, throttles, tokens
 from app.audit import Event
+from app.batches import repeated
 from app.client import Client
 from app.db import Base, db, transaction, turn, utcnow
 from app.errors import InvalidRequest, UnauthorizedClient, Unavailable, UnsupportedTokenType
@@ -150,6 +151,13 @@ def holder_scopes(token: Token, now: datetime | None = None) -> frozenset[str] |
     if db.session.get(RevokedToken, str(token.claims["jti"])) is not None:
         return None
     return token.scopes & service.may
+
+
+def prune(now: datetime, limit: int) -> Iterator[int]:
+    """Forget revoked tokens that have expired."""
+    at = now - KEEP
+    by_expiry = RevokedToken.expires_at
+    yield from repeated(RevokedToken.jti, by_expiry < at, limit, order_by=by_expiry)
 
 
 class Holder:

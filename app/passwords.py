@@ -1,8 +1,9 @@
 """Hash passwords, check them, judge new ones.
 
 Hashes are werkzeug's scrypt or Argon2id in PHC form, each with its parameters
-inside. A password is normalised (NFKC, NIST SP 800-63B-4 section 3.1.1.2) the
-same way when it is set and when it is checked. Knows nothing of users.
+inside; those of other systems are checked by `foreign_hashes` until the next sign-in. A
+password is normalised (NFKC, NIST SP 800-63B-4 section 3.1.1.2) the same way when it is
+set and when it is checked. Knows nothing of users.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from werkzeug.security import check_password_hash, generate_password_hash
 from zxcvbn import zxcvbn
+
+from app import foreign_hashes
 
 MAX_BYTES: Final = 1024
 MIN_SCORE: Final = 3
@@ -70,14 +73,12 @@ def verify(stored: str | None, password: str, method: str) -> bool:
     encoded = normalise(password)
     if encoded is None:
         encoded, stored = b"", None
-    if stored is not None and (scrypt := _SCRYPT.fullmatch(stored)):
-        n, r, p = (int(number) for number in scrypt.groups())
-        if 128 * r * (n + p) <= MAX_MEMORY_BYTES and 0 < n * r * p <= MAX_SCRYPT_WORK:
-            return _check_scrypt(stored, encoded)
-    if stored is not None and (argon2id := _ARGON2ID.fullmatch(stored)):
-        memory, passes, _ = (int(number) for number in argon2id.groups())
-        if memory * 1024 <= MAX_MEMORY_BYTES and 0 < memory * passes <= MAX_ARGON2ID_WORK:
-            return _check_argon2id(stored, encoded)
+    if stored is not None and foreign_hashes.knows(stored):
+        return foreign_hashes.verify(stored, password)
+    if stored is not None and _is_scrypt(stored):
+        return _check_scrypt(stored, encoded)
+    if stored is not None and _is_argon2id(stored):
+        return _check_argon2id(stored, encoded)
     hash_password("nobody", method)
     return False
 
@@ -90,6 +91,27 @@ def compare(
     if stored is None or not is_right or not renews or not needs_rehash(stored, method):
         return is_right, None
     return True, hash_password(password, method)
+
+
+def can_verify(stored: str) -> bool:
+    """Say whether a hash is one that `verify` checks: readable, and not too costly."""
+    return _is_scrypt(stored) or _is_argon2id(stored) or foreign_hashes.knows(stored)
+
+
+def _is_scrypt(stored: str) -> bool:
+    scrypt = _SCRYPT.fullmatch(stored)
+    if scrypt is None:
+        return False
+    n, r, p = (int(number) for number in scrypt.groups())
+    return 128 * r * (n + p) <= MAX_MEMORY_BYTES and 0 < n * r * p <= MAX_SCRYPT_WORK
+
+
+def _is_argon2id(stored: str) -> bool:
+    argon2id = _ARGON2ID.fullmatch(stored)
+    if argon2id is None:
+        return False
+    memory, passes, _ = (int(number) for number in argon2id.groups())
+    return memory * 1024 <= MAX_MEMORY_BYTES and 0 < memory * passes <= MAX_ARGON2ID_WORK
 
 
 def needs_rehash(stored: str, method: str) -> bool:

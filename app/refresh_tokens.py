@@ -60,6 +60,7 @@ _FIND_UNUSED: Final = (
     select(
         LoginSession.id,
         LoginSession.authenticated_at,
+        LoginSession.created_at,
         LoginSession.last_seen_at,
         LoginSession.granted_audience,
         LoginSession.granted_scope,
@@ -145,16 +146,15 @@ def session_of(text: str) -> LoginSession | None:
 def snapshot_of(attempt: Attempt) -> Snapshot | None:
     """What the session of a token may do that will be answered; None for any other token.
 
-    Costs the same and gives the same whether the token is unused or was used just now: whoever
-    asks for what is refused must not learn that. The connection is given back, so that nobody
-    waits with it for what comes next.
+    Costs and gives the same whether the token is unused or was used just now: whoever asks for what
+    is refused must not learn that. The connection is given back, so that nobody waits for it.
     """
     session = sessions.find(attempt.session_id)
     found = None
     if session is not None and session.is_live(attempt.now) and _is_answered(attempt, session):
         user = Holder(session.user.public_id, session.user.email, session.user.own_scopes)
-        at = session.authenticated_at
-        found = Snapshot(session.id, session.public_id, at, session.grant, user)
+        times = (session.authenticated_at, session.created_at, session.last_seen_at)
+        found = Snapshot(session.id, session.public_id, *times, session.grant, user)
     release()
     return found
 
@@ -168,7 +168,7 @@ def first_use(attempt: Attempt, connection: Connection) -> FirstUse | None:
     rotation = _rotate(attempt)
     successor = _successor(attempt.text, rotation)
     kept = rotations.still_open(rotations.load(row.rotations), attempt.now)
-    claim = {
+    claim: dict[str, Any] = {
         "session": row.id,
         "token": unused["token"],
         "rotations_read": row.rotations,
@@ -181,7 +181,8 @@ def first_use(attempt: Attempt, connection: Connection) -> FirstUse | None:
     }
     grant = Grant.of(row.granted_audience, row.granted_scope)
     user = Holder(row.public_id, row.email, row.own_scopes)
-    session = Snapshot(row.id, attempt.session_id, row.authenticated_at, grant, user)
+    times = (row.authenticated_at, row.created_at, claim["last_seen_at"])
+    session = Snapshot(row.id, attempt.session_id, *times, grant, user)
     return FirstUse(Successor(session, successor), claim)
 
 

@@ -121,11 +121,7 @@ class LoginSession(Base):
 
     def is_running(self, now: datetime) -> bool:
         """Say whether this session was not ended and has not run out."""
-        return (
-            self.ended_at is None
-            and now < self.last_seen_at + _limit("IDLE")
-            and now < self.created_at + _limit("ABSOLUTE")
-        )
+        return self.ended_at is None and now < runs_until(self.created_at, self.last_seen_at)
 
 
 @dataclass(frozen=True)
@@ -135,6 +131,8 @@ class Snapshot:
     id: int
     public_id: str
     authenticated_at: datetime
+    created_at: datetime
+    last_seen_at: datetime
     grant: Grant
     user: Holder
 
@@ -322,14 +320,8 @@ def _end(which: ColumnElement[bool], ending: Ending, client: Client, now: dateti
 
 
 def _record_end(session: LoginSession, ending: Ending, client: Client, now: datetime) -> None:
-    audit.record(
-        Event.SESSION_ENDED,
-        client,
-        user=session.user.public_id,
-        session=session.public_id,
-        reason=ending.value,
-        now=now,
-    )
+    user, sid = session.user.public_id, session.public_id
+    audit.record(Event.SESSION_ENDED, client, user=user, session=sid, reason=ending.value, now=now)
 
 
 def _make_room(user: User, client: Client, now: datetime) -> None:
@@ -338,6 +330,11 @@ def _make_room(user: User, client: Client, now: datetime) -> None:
     surplus = [session.id for session in live(user, now)[most - 1 :]]
     if surplus:
         _end(LoginSession.id.in_(surplus), Ending.TOO_MANY_SESSIONS, client, now)
+
+
+def runs_until(created_at: datetime, last_seen_at: datetime) -> datetime:
+    """When a session runs out by itself, if nobody uses it any more."""
+    return min(last_seen_at + _limit("IDLE"), created_at + _limit("ABSOLUTE"))
 
 
 def limits(now: datetime) -> dict[str, datetime]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -33,7 +33,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from app import services
+from app import services, sessions
+from app.batches import repeated, walked
 from app.db import FAILURES, Base, db, reach, read_now, transaction, utcnow
 from app.errors import NotFound
 from app.services import Service
@@ -59,6 +60,9 @@ KEEP: Final = timedelta(seconds=MAX_LIFETIME) + timedelta(minutes=2)
 No token may live longer, whatever the setting was when it was signed; a minute for the
 leeway of verifiers, and one for clocks of machines that disagree.
 """
+
+GONE_AFTER: Final = KEEP + timedelta(hours=1)
+"""How long after its end the row of a session is deleted: no list has it any more."""
 
 _log = logging.getLogger("foxtrot.app")
 
@@ -126,6 +130,22 @@ def skip_ahead(now: datetime | None = None) -> None:
         db.session.execute(delete(EndedRange).where(EndedRange.last_id <= last))
         db.session.add(EndedRange(first_id=0, last_id=last, ended_at=now))
         _go_on_after(last)
+
+
+def prune_sessions(now: datetime, limit: int) -> Iterator[int]:
+    """Delete the rows of sessions that ended, or ran out, so long ago that no list has them."""
+    at = now - GONE_AFTER
+    ended = LoginSession.ended_at <= at
+    yield from repeated(LoginSession.id, ended, limit, order_by=LoginSession.ended_at)
+    used_after, begun_after = sessions.limits(at).values()
+    ran_out = or_(LoginSession.last_seen_at <= used_after, LoginSession.created_at <= begun_after)
+    may_have = LoginSession.created_at <= max(used_after, begun_after)
+    yield from walked(LoginSession.id, ran_out, may_have, limit)
+
+
+def prune_ranges(now: datetime, limit: int) -> Iterator[int]:
+    """Forget the numbers of sessions without a row once no list has them."""
+    yield from repeated(EndedRange.first_id, EndedRange.ended_at <= now - GONE_AFTER, limit)
 
 
 def published(name: Name, now: datetime | None = None) -> Published:

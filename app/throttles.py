@@ -139,8 +139,8 @@ def count_garbage(limit: str, client: Client, now: datetime) -> None:
         raise TooManyAttempts.until(refusal.seconds)
 
 
-def prune(now: datetime, limit: int) -> int:
-    """Remove at most so many counters that are empty; give how many went."""
+def prune(now: datetime, limit: int) -> Iterator[int]:
+    """Remove counters that are empty, so many a step; gives how many each time."""
     return database.prune(now, limit)
 
 

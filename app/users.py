@@ -174,7 +174,8 @@ def any_admin(besides: int | None = None) -> bool:
 
     :param besides: the `id` of one who does not count.
     """
-    query = select(User.own_scopes).where(User.own_scopes != "", User.disabled_at.is_(None))
+    may_be = User.own_scopes.contains(ADMIN)
+    query = select(User.own_scopes).where(may_be, User.disabled_at.is_(None))
     if besides is not None:
         query = query.where(User.id != besides)
     return any(ADMIN in scopes.split() for scopes in db.session.scalars(query))

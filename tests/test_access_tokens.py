@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import links, sessions, tokens, users
+from app import links, login, sessions, tokens, users
 from app.db import db
 from app.errors import InvalidScope, InvalidTarget, NotFound
 from app.sessions import Ending, LoginSession
@@ -146,6 +146,33 @@ def test_the_longest_lifetime_is_one_that_verifiers_accept(make_app: MakeApp) ->
     client = app.test_client()
     token = access_token(client, add_user(app, "alice@example.com"))
     assert get(client, "/api/me", token).status_code == 200
+
+
+@pytest.mark.parametrize(("used_ago", "seconds"), [(50, 10), (0, 60)])
+def test_no_token_outlives_a_session_that_is_not_used_any_more(
+    make_app: MakeApp, used_ago: int, seconds: int
+) -> None:
+    """A session that runs out by itself is in no status list; none of its tokens is good then."""
+    app = make_app(FOXTROT_SESSION_IDLE_LIMIT="60s")
+    alice = add_user(app, "alice@example.com")
+    with app.app_context():
+        session, _ = start(alice)
+        minted = tokens.mint(session, now=NOON + timedelta(seconds=used_ago))
+    claims = claims_of(minted.text)
+    assert claims["exp"] - claims["iat"] == minted.expires_in == seconds
+
+
+def test_no_token_outlives_the_absolute_limit_of_its_session(make_app: MakeApp) -> None:
+    """A refresh just before the end gives a token for what is left."""
+    app = make_app(FOXTROT_SESSION_ABSOLUTE_LIMIT="1h", FOXTROT_SESSION_IDLE_LIMIT="1h")
+    alice = add_user(app, "alice@example.com")
+    with app.app_context():
+        first = login.with_tokens(alice, PASSWORD, SOMEWHERE, now=NOON)
+        assert first.refresh_token is not None
+        late = NOON + timedelta(minutes=59)
+        renewed = login.refresh(first.refresh_token, SOMEWHERE, now=late).access_token
+    assert claims_of(renewed.text)["exp"] == int((NOON + timedelta(hours=1)).timestamp())
+    assert renewed.expires_in == 60
 
 
 def test_auth_time_is_when_the_person_signed_in(app: Flask, alice: str) -> None:

@@ -28,6 +28,8 @@ TOOLS = [
     "schema",
     "probe",
     "ratelimit",
+    "batches",
+    "foreign_hashes",
 ]
 RULES = [
     "audit",
@@ -48,6 +50,8 @@ RULES = [
     "administration",
     "doctor",
     "machines",
+    "cleaning",
+    "transfer",
     "inspection",
     "verdicts",
     "attack",
@@ -95,6 +99,10 @@ LIBRARIES = {
     "ratelimit": {"sqlalchemy", "valkey"},
     "devices": {"flask"},
     "throttles": {"flask"},
+    "batches": {"sqlalchemy"},
+    "foreign_hashes": {"bcrypt", "werkzeug"},
+    "transfer": {"sqlalchemy"},
+    "cleaning": {"sqlalchemy"},
     "verdicts": {"foxtrot"},
     "attack": {"flask", "foxtrot"},
     "move": {"sqlalchemy"},
@@ -213,7 +221,8 @@ def test_a_room_uses_its_own_libraries_only(room: str) -> None:
 def test_a_tool_knows_no_rule(room: str) -> None:
     """Tools know nothing of logins."""
     for path in files_of(room):
-        assert rooms(path) - {room} <= {"db", "errors", "ids", "tallies"}
+        known = {"batches", "db", "errors", "foreign_hashes", "ids", "tallies"}
+        assert rooms(path) - {room} <= known
 
 
 @pytest.mark.parametrize("room", RULES)

@@ -44,6 +44,7 @@ TABLES = {
     "revoked_tokens",
     "services",
     "signing_keys",
+    "upkeep",
     "users",
 }
 

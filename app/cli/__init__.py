@@ -16,11 +16,13 @@ from app.cli import (
     doctor,
     events,
     keys,
+    prune,
     serve,
     services,
     sessions,
     settings,
     tokens,
+    transfer,
     users,
 )
 from app.cli.terminal import command
@@ -39,8 +41,10 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
         database.group,
     ):
         app.cli.add_command(group)
+    transfer.init_group(users.group)
     app.cli.add_command(events.list_events)
     app.cli.add_command(doctor.examine)
+    app.cli.add_command(prune.prune)
     app.cli.add_command(setup_link)
     app.cli.add_command(serve.serve)
 

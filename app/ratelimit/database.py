@@ -7,7 +7,7 @@ that nobody waits for somebody who waits for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -24,7 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, core_transaction, read_now, row_count, to_microseconds, transaction
+from app.batches import repeated
+from app.db import Base, core_transaction, read_now, to_microseconds
 from app.ratelimit.counters import Counter, Refusal, longest
 
 
@@ -93,11 +94,9 @@ class DatabaseStore:
                 connection.execute(statement, values)
 
 
-def prune(now: datetime, limit: int) -> int:
-    """Remove at most so many counters that are empty; give how many went."""
-    empty = select(RateLimit.key).where(RateLimit.free_at < to_microseconds(now)).limit(limit)
-    with transaction():
-        return row_count(delete(RateLimit).where(RateLimit.key.in_(empty)))
+def prune(now: datetime, limit: int) -> Iterator[int]:
+    """Remove counters that are empty, so many a step; gives how many each time."""
+    return repeated(RateLimit.key, RateLimit.free_at < to_microseconds(now), limit)
 
 
 def _take_one(connection: Connection, counter: Counter, now: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from flask import current_app
 
-from app import status_lists
+from app import sessions, status_lists
 from app.db import utcnow
 from app.ids import new_id
 from app.services import Service
@@ -82,7 +82,8 @@ def mint(
         "status": status_lists.place_of(session),
     }
     claims = {**_custom_claims(user), **about_session}
-    return _mint(user.public_id, audiences, scopes, claims, now or utcnow())
+    until = sessions.runs_until(session.created_at, session.last_seen_at)
+    return _mint(user.public_id, audiences, scopes, claims, now or utcnow(), until)
 
 
 def mint_for_service(
@@ -115,9 +116,13 @@ def _mint(
     scopes: frozenset[str],
     further: Mapping[str, Any],
     now: datetime,
+    until: datetime | None = None,
 ) -> AccessToken:
+    """Sign what was decided; no token is good for longer than the session behind it (*until*)."""
     issued_at = int(now.timestamp())
     lifetime = current_app.config["FOXTROT_ACCESS_TOKEN_LIFETIME"]
+    if until is not None:
+        lifetime = max(1, min(lifetime, int(until.timestamp()) - issued_at))
     claims = {
         **further,
         "iss": issuer(),

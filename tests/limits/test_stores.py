@@ -161,7 +161,7 @@ def test_counters_that_are_empty_go_away(store: Store) -> None:
         store.take([Counter(str(number), Rate(1, 60))], NOON)
     store.take([TWO], NOON)
     later = NOON + timedelta(minutes=2)
-    assert [database.prune(later, 5) for _ in range(3)] == [5, 2, 0]
+    assert list(database.prune(later, 5)) == [5, 2]
     assert passed(store, [TWO], 5, later) == 1
 
 

@@ -16,6 +16,7 @@ from tests.conftest import MakeApp
 from tests.seeing.conftest import TOKEN, Numbers, scrape
 from tests.sessions.crowd import refresh, sign_in
 from tests.support import ORIGIN, PASSWORD, SOMEWHERE, bearer, get, log_in, submit
+from tests.verifier.site import wait_until
 
 REQUESTS = "foxtrot_request_duration_seconds"
 
@@ -137,5 +138,5 @@ def test_the_hashing_lanes_are_seen(app: Flask, alice: str, number: Numbers) -> 
         lanes = app.extensions["foxtrot_lanes"]
         meanwhile = lanes.run(lambda: number("foxtrot_hashes_running"))
     assert meanwhile == 1
-    eventually(lambda: number("foxtrot_hashes_running") == 0)
+    wait_until(lambda: number("foxtrot_hashes_running") == 0)
     assert number("foxtrot_hashes_waiting") == 0
