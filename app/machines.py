@@ -89,10 +89,10 @@ def introspect(text: str, caller: Service, now: datetime | None = None) -> dict[
         return None
     try:
         claims = _thawed(token.claims)
-    except (
-        RecursionError
-    ):  # whoever shares the secret of HS256 can nest claims as deep as they like
+    except RecursionError:  # who shares the secret of HS256 nests claims as deep as they like
         return None
+    if token.session_id is not None and (session := sessions.find(token.session_id)) is not None:
+        sessions.note_shown(session, str(token.claims["jti"]))
     return {**claims, "scope": " ".join(sorted(holder.scopes or ()))}
 
 
@@ -119,8 +119,8 @@ def revoke_own(text: str, service: Service, client: Client, now: datetime | None
 def revoke_held(text: str, client: Client, now: datetime | None = None) -> None:
     """End the session of a user by a token of it; one that is no token, or dead, changes nothing.
 
-    The token is a refresh token, or an access token that is for the login service, too: any other
-    service's are in that service's hands, and it must not sign its users out.
+    The token is a refresh token, or an access token that is for the login service, too, which may
+    end its own session here. One that was narrowed to other services may not.
 
     :raises UnsupportedTokenType: it is an access token for others alone.
     """

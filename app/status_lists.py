@@ -250,7 +250,9 @@ def _uri(name: Name) -> str:
 
 def _read_machines() -> StatusList:
     """Whoever was removed or is disabled has ended."""
-    limits = [-1, *services.enabled_numbers(), _last_machine() + 1]
+    last = _last_machine()  # first: who is added meanwhile lies beyond it, and has not ended
+    enabled = [number for number in services.enabled_numbers() if number <= last]
+    limits = [-1, *enabled, last + 1]
     gaps = ((before + 1, after - 1) for before, after in pairwise(limits) if after - before > 1)
     return StatusList.of((), SIZE, gaps)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -52,24 +52,25 @@ def check(
     :raises InvalidToken: with one of the reasons `too_large`, `malformed`,
         `wrong_algorithm`, `unknown_key`, `bad_signature`.
     :raises UnusableKey: a bare secret that is empty or no secret at all.
-    :raises Unavailable: a source has no keys yet.
+    :raises Unavailable: a source has no keys yet, and no key of another fits.
     """
     segments = _split(text, max_characters)
     algorithm, kid = segments.header["alg"], segments.header.get("kid")
-    for key in _candidates(keys, algorithm, kid):
+    found, unavailable = _candidates(keys, algorithm, kid)
+    for key in found:
         if key.verify(segments.signing_input, segments.signature):
             return Signed(segments.header, segments.claims)
-    raise InvalidToken("bad_signature")
+    raise unavailable or InvalidToken("bad_signature" if found else "unknown_key")
 
 
 def _candidates(
     keys: KeySource | tuple[KeySource, ...] | str | bytes, algorithm: str, kid: str | None
-) -> Iterable[Key]:
-    """At most one key of each source, for the algorithms that the sources are for."""
+) -> tuple[Sequence[Key], Unavailable | None]:
+    """At most one key of each source for that algorithm; and whether one source cannot tell."""
     if isinstance(keys, str | bytes):
         if algorithm != "HS256":
             raise InvalidToken("wrong_algorithm")
-        return [Key.from_unjudged_secret(keys)]
+        return [Key.from_unjudged_secret(keys)], None
     sources = keys if isinstance(keys, tuple) else (keys,)
     fitting = [source for source in sources if algorithm in source.algorithms]
     if not fitting:
@@ -83,9 +84,7 @@ def _candidates(
             unavailable = error
         else:
             found += [key] if key is not None and key.algorithm == algorithm else []
-    if found:
-        return found
-    raise unavailable or InvalidToken("unknown_key")
+    return found, unavailable
 
 
 def _split(text: str, max_characters: int) -> _Segments:

@@ -175,41 +175,42 @@ def _checked(on_stale: OnStale) -> OnStale:
     return on_stale
 
 
+_Seen = tuple[int, Token]
+
+
 class _SeenTokens:
-    """Verified tokens by their exact text, in two generations.
+    """Verified tokens by their exact text, each with the generation of the keys by which it was.
 
     When the young half is full it becomes the old one and the former old half
-    is dropped, so memory is bounded and what is in use stays. All is dropped
-    when the keys change.
+    is dropped, so memory is bounded and what is in use stays. What was verified by
+    keys of another generation is not known here.
     """
 
     def __init__(self, limit: int) -> None:
         self._half = limit // 2
-        self._keys_generation = 0
-        self._young: dict[str, Token] = {}
-        self._old: dict[str, Token] = {}
+        self._young: dict[str, _Seen] = {}
+        self._old: dict[str, _Seen] = {}
 
     def get(self, text: str, keys_generation: int) -> Token | None:
-        if keys_generation != self._keys_generation:
-            self._young, self._old = {}, {}
-            self._keys_generation = keys_generation
-            return None
-        token = self._young.get(text)
-        if token is None and (token := self._old.get(text)) is not None:
-            self._put(text, token)
-        return token
+        seen = self._young.get(text)
+        if seen is None:
+            seen = self._old.get(text)
+            if seen is None:
+                return None
+            self._put(text, seen)
+        generation, token = seen
+        return token if generation == keys_generation else None
 
     def add(self, text: str, token: Token, keys_generation: int) -> None:
-        """Remember a token, unless the keys changed while it was being verified."""
-        if keys_generation == self._keys_generation:
-            self._put(text, token)
+        """Remember a token, and the generation of before it was verified."""
+        self._put(text, (keys_generation, token))
 
     def forget(self, text: str) -> None:
         self._young.pop(text, None)
         self._old.pop(text, None)
 
-    def _put(self, text: str, token: Token) -> None:
+    def _put(self, text: str, seen: _Seen) -> None:
         if len(self._young) >= self._half:
             self._young, self._old = {}, self._young
         if self._half:
-            self._young[text] = token
+            self._young[text] = seen

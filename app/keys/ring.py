@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy.orm import Session
@@ -51,6 +50,7 @@ class _Reading:
     jwks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     keys: Mapping[str, Key] = field(default_factory=dict)
     sealed: Mapping[str, bytes] = field(default_factory=dict)
+    opened: dict[str, Any] = field(default_factory=dict)
 
 
 class KeyRing:
@@ -73,13 +73,10 @@ class KeyRing:
         self.secret_key = secret_key
         self._in_context = in_context
         self._lock = threading.Lock()
-        self._tickets = count(1)
-        self._last_ticket = 0
         self._withdrawals = 0
         self._read_at: datetime | None = None
         self._looked_at: datetime | None = None
         self._reading = _Reading()
-        self._opened: dict[str, Any] = {}
         self._upkeep: threading.Thread | None = None
         self._has_started = False
 
@@ -97,12 +94,13 @@ class KeyRing:
         now = now or utcnow()
         self._refresh(now)
         serves = self._in_context is not None
-        if not self._reading.timetable.keys or (serves and not self._has_started):
-            self.start(now)  # the database was migrated after the start of the service
-        life = self._reading.timetable.signing(now)
-        if life is None:
-            raise Unavailable(f"There is no signing key for {self.policy.key_algorithm}.")
-        return Signer(life.kid, self._private_key(life.kid, life.algorithm), life.algorithm)
+        try:
+            if not self._reading.timetable.keys or (serves and not self._has_started):
+                self.start(now)  # the database was migrated after the start of the service
+            return self._signer(self._reading, now)
+        except StartRefused as refusal:
+            _log.error("%s", refusal)
+            raise Unavailable("The signing key cannot be opened.") from None
 
     def find(self, kid: str | None, algorithm: str) -> Key | None:
         """Give a public key by name, as `foxtrot.KeySource` asks."""
@@ -137,18 +135,22 @@ class KeyRing:
         now = now or utcnow()
         start(self.policy, self.secret_key, now, serves=self._in_context is not None)
         self._has_started = True
-        self._read(now)
-        self._read_at = now
+        with self._lock:
+            self._read(now)
+            self._read_at = now
 
-    def _private_key(self, kid: str, algorithm: str) -> Any:
-        if kid not in self._opened:
-            sealed = self._reading.sealed[kid]
-            try:
-                self._opened[kid] = open_private_key(kid, algorithm, sealed, self.secret_key)
-            except StartRefused as refusal:
-                _log.error("%s", refusal)
-                raise Unavailable("The signing key cannot be opened.") from None
-        return self._opened[kid]
+    def _signer(self, reading: _Reading, now: datetime) -> Signer:
+        """What signs by that reading, whatever another thread reads meanwhile."""
+        life = reading.timetable.signing(now)
+        if life is None:
+            raise Unavailable(f"There is no signing key for {self.policy.key_algorithm}.")
+        kid, algorithm = life.kid, life.algorithm
+        private_key = reading.opened.get(kid)
+        if private_key is None:
+            sealed = reading.sealed[kid]
+            private_key = open_private_key(kid, algorithm, sealed, self.secret_key)
+            reading.opened[kid] = private_key
+        return Signer(kid, private_key, algorithm)
 
     def _refresh(self, now: datetime) -> None:
         """Look at the table again when the last look is half a minute old."""
@@ -172,24 +174,21 @@ class KeyRing:
 
     def _look_for_news(self, now: datetime) -> None:
         """Look at the table for a key that is not known, once a second at most."""
-        if self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
-            self._looked_at = now
-            self._read(now)
+        with self._lock:
+            if self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
+                self._looked_at = now
+                self._read(now)
 
     def _is_fresh(self, now: datetime) -> bool:
         return self._read_at is not None and abs(now - self._read_at) < REREAD
 
     def _read(self, now: datetime) -> None:
-        ticket = next(self._tickets)
+        """Read the table; the lock is held, so that no older reading comes after a newer one."""
         with Session(db.engine) as own_session:
             rows = own_session.scalars(IN_USE).all()
-        reading = _decoded(rows, now, self._reading.keys)
-        if ticket < self._last_ticket:
-            return  # a later look was faster
-        self._last_ticket = ticket
+        reading = _decoded(rows, now, self._reading)
         withdrawn = not self._reading.keys.items() <= reading.keys.items()
         self._reading = reading
-        self._opened = {kid: key for kid, key in self._opened.items() if kid in reading.keys}
         if withdrawn:
             self._withdrawals += 1
 
@@ -216,13 +215,14 @@ class KeyRing:
             _log.warning("The upkeep of the signing keys failed; it is tried again.", exc_info=True)
 
 
-def _decoded(rows: Sequence[SigningKey], now: datetime, known: Mapping[str, Key]) -> _Reading:
+def _decoded(rows: Sequence[SigningKey], now: datetime, before: _Reading) -> _Reading:
     timetable = Timetable([row.life for row in rows])
     published = {life.kid for life in timetable.published(now)}
     jwks = {row.kid: json.loads(row.public_jwk) for row in rows if row.kid in published}
     return _Reading(
         timetable,
         jwks,
-        {kid: known.get(kid) or Key.from_jwk(jwk) for kid, jwk in jwks.items()},
+        {kid: before.keys.get(kid) or Key.from_jwk(jwk) for kid, jwk in jwks.items()},
         {row.kid: row.private_key for row in rows if row.kid in published},
+        {kid: key for kid, key in before.opened.copy().items() if kid in published},
     )

@@ -19,11 +19,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from foxtrot import IssuerKeys, Unavailable, Verifier
+from foxtrot import IssuerKeys, PublicKey, Unavailable, Verifier
 from foxtrot.fetch import MAX_ANSWER_BYTES
 from foxtrot.issuer import RETRY_SECONDS, metadata_url
 from tests.verifier.minting import (
     AUDIENCE,
+    ISSUER,
     NOW,
     Clock,
     Mint,
@@ -438,3 +439,11 @@ def test_a_source_survives_any_number_of_failures(
         site.serve(JWKS, body)
         refetch(source, uptime)
     assert site.requests.count(JWKS) == 5
+
+
+def test_during_a_move_what_one_source_does_not_know_another_may(mint: Mint, clock: Clock) -> None:
+    """A token of the new key is not called forged while the new keys cannot be had."""
+    sources = [PublicKey(make_es256("old").pem), IssuerKeys("http://127.0.0.1:1")]
+    both = Verifier(ISSUER, AUDIENCE, keys=sources, clock=clock)
+    with pytest.raises(Unavailable):
+        both.verify(mint())
