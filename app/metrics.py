@@ -136,7 +136,7 @@ class Meter:
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Say how much there is now in this process; those of all are added up."""
         if self._tallies is not None:
-            self._tallies.put((metric.name, *labels), value)
+            self._tallies.put((metric.name, *labels), float(value))
 
     def exposition(self) -> str:
         """All that was counted, in the text format of Prometheus."""

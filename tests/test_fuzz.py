@@ -239,6 +239,9 @@ POSTED_FORMS = [
     "/account/sessions/end-others",
     "/account/sessions/end-all",
     "/account/warning/dismiss",
+    "/admin/users/<user_id>/disable",
+    "/admin/users/<user_id>/enable",
+    "/admin/users/<user_id>/end-sessions",
     "/oauth/token",
     "/oauth/introspect",
     "/oauth/revoke",
@@ -357,6 +360,7 @@ SECRET = "Zitronenfalter 7731 im Oktoberregen"
 EMAIL = "new@example.com"
 FORM = "application/x-www-form-urlencoded"
 
+VERBS = ("disable", "enable", "end-sessions")
 FIELDS_OF: dict[str, dict[str, str]] = {
     "/auth/register": {"email": EMAIL, "password": SECRET},
     "/auth/login": {
@@ -381,6 +385,7 @@ FIELDS_OF: dict[str, dict[str, str]] = {
     "/setup": {"email": EMAIL, "password": SECRET, "token": "a token"},
     "/reset": {"password": SECRET, "token": "a token"},
     "/logout": {"password": SECRET},
+    **{f"/admin/users/<user_id>/{verb}": {"q": "a part", "password": SECRET} for verb in VERBS},
     "/oauth/token": {"grant_type": "x", "client_secret": SECRET, "password": SECRET},
     "/oauth/introspect": {"token": SECRET, "client_secret": SECRET, "password": SECRET},
     "/oauth/revoke": {"token": SECRET, "client_id": "foxtrot", "password": SECRET},

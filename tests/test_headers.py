@@ -31,7 +31,12 @@ Answers = dict[str, TestResponse]
 
 def paths(app: Flask) -> list[str]:
     """A path for each rule of the URL map, and some that are none."""
-    values = {"<path:filename>": "style.css", "<session_id>": "s_x", "<int:number>": "0"}
+    values = {
+        "<path:filename>": "style.css",
+        "<session_id>": "s_x",
+        "<user_id>": "u_x",
+        "<int:number>": "0",
+    }
     rules = [re.sub("<[^>]+>", lambda name: values[name[0]], rule.rule) for rule in rules_of(app)]
     return [*rules, "/nowhere", "/auth/nowhere", "/api/nowhere", "/static/nowhere.css"]
 

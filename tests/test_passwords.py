@@ -28,7 +28,16 @@ import config
 from app import passwords, users
 from app.passwords import hash_password, needs_rehash, normalise, verify, weaknesses
 from tests.conftest import MakeApp, add_user, find_user
-from tests.support import CHEAP_HASH, ORIGIN, PASSWORD, SOMEWHERE, log_in, post_json, submit
+from tests.support import (
+    CHEAP_HASH,
+    NO_LOGIN_LIMITS,
+    ORIGIN,
+    PASSWORD,
+    SOMEWHERE,
+    log_in,
+    post_json,
+    submit,
+)
 
 ALICE = "alice@example.com"
 STRONG = "seven green lamps above the harbour"
@@ -632,10 +641,10 @@ def test_a_row_that_is_no_hash_lets_nobody_in(row: str) -> None:
         assert not verify(row, password, CHEAP_HASH)
 
 
-def test_a_row_that_is_no_hash_is_a_refused_login(
-    app: Flask, client: FlaskClient, data_dir: Path
-) -> None:
+def test_a_row_that_is_no_hash_is_a_refused_login(make_app: MakeApp, data_dir: Path) -> None:
     """401 in the words for a wrong password, and never a failure."""
+    app = make_app(**NO_LOGIN_LIMITS)
+    client = app.test_client()
     add_user(app, ALICE)
     usual = log_in(client, ALICE, STRONG)
     for row in UNREADABLE.values():

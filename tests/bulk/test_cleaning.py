@@ -30,7 +30,7 @@ from app.status_lists import GONE_AFTER, EndedRange
 from tests.conftest import MakeApp, add_user, find_user, on_both_databases, on_postgresql
 from tests.processes import free_port, run, serving
 from tests.sessions.test_status_lists import status_of
-from tests.support import PASSWORD, SOMEWHERE, claims_of, get, post_json
+from tests.support import NO_LOGIN_LIMITS, PASSWORD, SOMEWHERE, claims_of, get, post_json
 
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
 ALICE = "alice@example.com"
@@ -239,7 +239,12 @@ def answers(app: Flask, held: Held) -> list[object]:
 @pytest.fixture
 def longest_lived(make_app: MakeApp) -> Flask:
     """A service whose tokens live for a day, the longest there is."""
-    app = make_app(FOXTROT_ACCESS_TOKEN_LIFETIME="24h", FOXTROT_SESSIONS_PER_USER="1000")
+    app = make_app(
+        FOXTROT_ACCESS_TOKEN_LIFETIME="24h",
+        FOXTROT_SESSIONS_PER_USER="1000",
+        FOXTROT_LIMIT_REFRESH="off",
+        **NO_LOGIN_LIMITS,
+    )
     add_user(app, ALICE)
     return app
 

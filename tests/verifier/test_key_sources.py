@@ -443,7 +443,7 @@ def test_a_source_survives_any_number_of_failures(
 
 def test_during_a_move_what_one_source_does_not_know_another_may(mint: Mint, clock: Clock) -> None:
     """A token of the new key is not called forged while the new keys cannot be had."""
-    sources = [PublicKey(make_es256("old").pem), IssuerKeys("http://127.0.0.1:1")]
+    sources = (PublicKey(make_es256("old").pem), IssuerKeys("http://127.0.0.1:1"))
     both = Verifier(ISSUER, AUDIENCE, keys=sources, clock=clock)
     with pytest.raises(Unavailable):
         both.verify(mint())
