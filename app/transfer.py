@@ -268,7 +268,7 @@ def _insert(new: Sequence[dict[str, Any]]) -> None:
     if connection.dialect.name != "postgresql":
         connection.execute(insert(_USERS), new)
         return
-    connection.execute(_FROM_ARRAYS, {name: [row[name] for row in new] for name in _WRITTEN})
+    connection.execute(_FROM_ARRAYS, {name: [row.get(name) for row in new] for name in _WRITTEN})
 
 
 _WRITTEN: Final = [name for name in _USERS.columns.keys() if name != "id"]  # noqa: SIM118 - not a dict
