@@ -287,7 +287,7 @@ def test_every_file_says_what_it_owns(path: Path) -> None:
 )
 def test_functions_and_files_stay_small(path: Path) -> None:
     """No function over 40 lines; a file that grows too long becomes a folder."""
-    limit = 650 if path.name == "config.py" else 350  # the settings are one list
+    limit = 700 if path.name == "config.py" else 350  # the settings are one list
     assert len(path.read_text().splitlines()) <= limit
     for function in functions(path):
         assert body_lines(function) <= 40, function.name
