@@ -30,6 +30,13 @@ from tests.support import (
 
 NEW_PASSWORD = "seven quiet herons at dusk"
 
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """The app, which answers 401 however often."""
+    return make_app(FOXTROT_LIMIT_REFRESH="off")
+
+
 # One token, many hands
 
 
