@@ -59,9 +59,9 @@ def test_a_refusal_costs_no_hash(make_app: MakeApp, email: str) -> None:
     add_user(app, "alice@example.com")
 
     def cost() -> tuple[int, float]:
-        began = time.thread_time()
+        began = time.process_time()  # hashes are made in threads of their own
         status = try_password(client, email, address="").status_code
-        return status, time.thread_time() - began
+        return status, time.process_time() - began
 
     costs = [cost() for _ in range(15)]
     judged = [seconds for status, seconds in costs if status == 401]

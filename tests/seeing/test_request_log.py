@@ -124,6 +124,7 @@ def server(
         "FOXTROT_DATA_DIR": str(folder),
         "FOXTROT_PASSWORD_HASH": CHEAP_HASH,
         "FOXTROT_ACCESS_LOG": "on",
+        "FOXTROT_LIMIT_REFRESH": "off",
         "FOXTROT_METRICS_TOKEN": TOKEN,
     }
     process = subprocess.Popen(

