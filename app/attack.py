@@ -175,8 +175,8 @@ def _lure(target: Target) -> Iterator[tuple[Signer, Lure | None]]:
 def _material(plan: Plan, good: str, attacker: Signer, lure: Lure | None) -> Material:
     now = int(time.time())
     claims = {**claims_of(good), "exp": now + LIFETIME}
-    scope = plan.scopes[0] if plan.scopes else None
-    material = Material(_signer_of(good), claims, plan.audience, now, scope, attacker=attacker)
+    signer, scopes = _signer_of(good), plan.scopes
+    material = Material(signer, claims, plan.audience, now, scopes, attacker=attacker)
     return material if lure is None else replace(material, attacker_url=lure.url)
 
 
@@ -191,16 +191,11 @@ def _signer_of(good: str) -> Signer:
 
 
 def _chosen(plan: Plan, material: Material) -> list[WrongToken]:
-    """The catalogue, and for each further scope the token without it; less what is skipped.
+    """The catalogue, less what is skipped.
 
     :raises InvalidRequest: something is to be skipped that there is not.
     """
     found = wrong_tokens(material)
-    for scope in plan.scopes[1:]:
-        rest = " ".join(other for other in plan.scopes if other != scope)
-        sentence, text = f"It lacks the scope {scope}.", material.sign({"scope": rest})
-        reasons = ("insufficient_scope",)
-        found.append(WrongToken(f"without {scope}", sentence, "scope", text, reasons, 403))
     known = [*(token.name for token in found), ENDED]
     if unknown := sorted(plan.skip - {*known}):
         raise InvalidRequest(

@@ -84,7 +84,7 @@ def _complaints(client: FlaskClient, issuer: InProcessIssuer, route: _Route) -> 
         if answer.status_code != 401:
             lines.append(f"no token at all: answered {answer.status_code}")
     tells_why = False
-    for token in _tokens(issuer, route):
+    for token in issuer.wrong_tokens(route.scopes, required=route.scopes):
         answer = _send(client, route, bearer_header(token.text))
         tells_why = tells_why or _reason(answer) is not None
         if said := _complaint(answer, token):
@@ -115,16 +115,6 @@ def _reason(answer: TestResponse) -> str | None:
     """Why our decorator refused; it shows that the refusal is not for another cause."""
     problem = answer.get_json(silent=True, force=True)
     return problem.get("reason") if isinstance(problem, dict) else None
-
-
-def _tokens(issuer: InProcessIssuer, route: _Route) -> Iterator[WrongToken]:
-    """The catalogue, and for each further scope of the route the tokens without it."""
-    yield from issuer.wrong_tokens(route.scopes, required=route.scopes[0] if route.scopes else None)
-    for scope in route.scopes[1:]:
-        others = " ".join(other for other in route.scopes if other != scope)
-        for token in issuer.wrong_tokens(others, required=scope):
-            if token.name == "no scope":
-                yield token
 
 
 def _send(client: FlaskClient, route: _Route, headers: dict[str, str]) -> TestResponse:

@@ -82,7 +82,7 @@ class Material:
     :param claims: those of a good token: the service accepts it, with all scopes it asks for.
     :param audience: the service's name.
     :param now: seconds since the epoch.
-    :param scope: one that the route demands; None for none, or where nobody knows.
+    :param scopes: those that the route demands, all of them; none where nobody knows.
     :param retired: a key of the issuer's that is not published any more.
     :param ended: a token whose session has ended, otherwise good.
     :param attacker: a key that the issuer does not know.
@@ -94,7 +94,7 @@ class Material:
     claims: Mapping[str, Any]
     audience: str
     now: int
-    scope: str | None = None
+    scopes: tuple[str, ...] = ()
     retired: Signer | None = None
     ended: str | None = None
     attacker: Signer = field(default_factory=lambda: new_signer("attacker-1"))

@@ -154,25 +154,37 @@ def types(material: Material) -> Iterator[WrongToken]:
 
 
 def scopes(material: Material) -> Iterator[WrongToken]:
-    """Good, without the scope that the route demands."""
-    scope = material.scope
-    if scope is None:
+    """Good, without one of the scopes that the route demands, or without any."""
+    if not material.scopes:
         return
+    first, *others = dict.fromkeys(material.scopes)
     cases = {
         "no scope": ("It permits nothing: `scope` is empty.", ""),
         "scope absent": ("It permits nothing: there is no `scope`.", ABSENT),
-        "longer scope": ("Its scope begins with the one demanded.", f"{scope}-two"),
-        "shorter scope": ("Its scope is the one demanded less a letter.", scope[:-1]),
-        "scope in another": ("The scope demanded is a part of its own.", f"un{scope}"),
-        "scope in other case": ("Its scope is the one demanded in capitals.", scope.swapcase()),
         "scope as a wildcard": ("Its scope is an asterisk.", "*"),
     }
+    for name, sentence, near_miss in (
+        ("longer scope", "Its scope begins with the one demanded.", f"{first}-two"),
+        ("shorter scope", "Its scope is the one demanded less a letter.", first[:-1]),
+        ("scope in another", "The scope demanded is a part of its own.", f"un{first}"),
+        ("scope in other case", "Its scope is the one demanded in capitals.", first.swapcase()),
+    ):
+        cases[name] = (sentence, " ".join([near_miss, *others]))
+    for scope in (first, *others) if others else ():
+        rest = " ".join(other for other in (first, *others) if other != scope)
+        cases[f"without {scope}"] = (f"It lacks the scope {scope}.", rest)
     for name, (sentence, value) in cases.items():
         text = material.sign({"scope": value})
         yield WrongToken(name, sentence, "scope", text, ("insufficient_scope",), 403)
     sentence = "Its `scope` is a list (RFC 8693 section 4.2 wants one text)."
     yield _signed(
-        material, "scope as a list", sentence, "scope", "bad_claim", strict=True, scope=[scope]
+        material,
+        "scope as a list",
+        sentence,
+        "scope",
+        "bad_claim",
+        strict=True,
+        scope=[first, *others],
     )
 
 

@@ -143,6 +143,18 @@ def test_a_route_without_a_decorator_is_named(app: Flask) -> None:
         assert_all_routes_guarded(app)
 
 
+@pytest.mark.parametrize("checked", ["notes:read", "notes:write"])
+def test_a_route_that_checks_one_of_its_scopes_is_found(app: Flask, checked: str) -> None:
+    """Whichever of the two it forgets."""
+    view = bearer.required(checked)(lambda: "")
+    view.demands = bearer.required("notes:read", "notes:write")(lambda: "").demands  # type: ignore
+    view.access = ("bearer", {"notes:read", "notes:write"})  # type: ignore[attr-defined]
+    app.add_url_rule("/both", "both", view, methods=["POST"])
+    forgotten = ({"notes:read", "notes:write"} - {checked}).pop()
+    with pytest.raises(AssertionError, match=f"without {forgotten}: answered 200, expected 403"):
+        assert_all_routes_guarded(app)
+
+
 def test_a_route_that_is_public_can_be_named(app: Flask) -> None:
     """By its endpoint or its path; a name that is no route's is a mistake."""
     app.add_url_rule("/healthz", "healthz", lambda: "ok")

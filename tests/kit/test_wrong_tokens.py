@@ -10,7 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from foxtrot import InvalidToken, JWKSet, PublicKey, SharedSecret, Verifier
 from foxtrot.errors import REASONS
-from foxtrot.wrong_tokens import ADVICE, Material, Signer, WrongToken, new_signer, wrong_tokens
+from foxtrot.wrong_tokens import (
+    ADVICE,
+    Material,
+    Signer,
+    WrongToken,
+    claims_of,
+    new_signer,
+    wrong_tokens,
+)
 
 ISSUER = "https://login.example.com"
 SCOPE = "notes:read"
@@ -45,7 +53,7 @@ def material_of(signer: Signer) -> Material:
     }
     ended = signer.sign({**claims, "sid": "s_ended"})
     retired = new_signer("retired")
-    return Material(signer, claims, "notes", now, scope=SCOPE, retired=retired, ended=ended)
+    return Material(signer, claims, "notes", now, scopes=(SCOPE,), retired=retired, ended=ended)
 
 
 def verifier_of(signer: Signer, *, by_pem: bool = False) -> Verifier:
@@ -111,6 +119,18 @@ def test_only_a_scope_is_answered_with_403() -> None:
     lacking = {token.name for token in tokens if "insufficient_scope" in token.reasons}
     assert {token.name for token in tokens if token.status == 403} == lacking
     assert {token.status for token in tokens} == {401, 403}
+
+
+def test_each_of_several_scopes_is_left_out_once() -> None:
+    """The token has the others then; near misses of the first have them, too."""
+    full = material_of(SIGNERS["ES256"])
+    scopes = ("notes:read", "notes:write", "admin")
+    material = Material(full.signer, full.claims, "notes", full.now, scopes=scopes)
+    lacking = [token for token in wrong_tokens(material) if token.status == 403]
+    given = {token.name: claims_of(token.text).get("scope") for token in lacking}
+    assert given["without notes:read"] == "notes:write admin"
+    assert given["without notes:write"] == "notes:read admin"
+    assert given["longer scope"] == "notes:read-two notes:write admin"
 
 
 def test_without_scope_and_history_there_are_fewer() -> None:
