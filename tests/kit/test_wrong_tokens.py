@@ -63,13 +63,13 @@ def verifier_of(signer: Signer, *, by_pem: bool = False) -> Verifier:
     return Verifier(ISSUER, "notes", keys=[pem if by_pem else jwks], status=Ended())
 
 
-def judged(verifier: Verifier, token: WrongToken) -> str:
+def judged(verifier: Verifier, token: WrongToken, scope: str = SCOPE) -> str:
     """Why a token is refused, or `insufficient_scope`, or `accepted`."""
     try:
         found = verifier.verify(token.text)
     except InvalidToken as error:
         return error.reason
-    return "accepted" if SCOPE in found.scopes else "insufficient_scope"
+    return "accepted" if scope in found.scopes else "insufficient_scope"
 
 
 @pytest.mark.parametrize("by_pem", [False, True], ids=["set", "single key"])
@@ -131,6 +131,19 @@ def test_each_of_several_scopes_is_left_out_once() -> None:
     assert given["without notes:read"] == "notes:write admin"
     assert given["without notes:write"] == "notes:read admin"
     assert given["longer scope"] == "notes:read-two notes:write admin"
+
+
+@pytest.mark.parametrize("scope", ["1", "*", "a", "4711"])
+@pytest.mark.parametrize("audience", ["a", "1", "another-service"])
+def test_odd_names_make_no_token_that_is_not_wrong(audience: str, scope: str) -> None:
+    """One letter cannot be shortened, and a digit has no other case."""
+    full = material_of(SIGNERS["ES256"])
+    claims = {**full.claims, "aud": [audience], "scope": scope}
+    material = Material(full.signer, claims, audience, full.now, scopes=(scope,))
+    jwks = JWKSet({"keys": [full.signer.public_jwk()]})
+    verifier = Verifier(ISSUER, audience, keys=[jwks])
+    for token in wrong_tokens(material):
+        assert judged(verifier, token, scope) in token.reasons, token.name
 
 
 def test_without_scope_and_history_there_are_fewer() -> None:
