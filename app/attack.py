@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from flask import current_app
@@ -40,6 +41,9 @@ from foxtrot.wrong_tokens import (
 
 LIFETIME: Final = 300
 """Seconds for which wrong tokens would be good, if nothing else were wrong with them."""
+
+FRESH_FOR: Final = 60
+"""Seconds after which they are made anew: the last must not be refused because they expired."""
 
 ENDED_WITHIN: Final = 15
 """Seconds after which a service must know of a logout: the status list's ttl, and a few."""
@@ -76,6 +80,7 @@ def run(
     client: Client,
     tell: Callable[[str], None],
     wait: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.time,
 ) -> Report:
     """Attack, and report.
 
@@ -91,7 +96,8 @@ def run(
         session = stack.enter_context(_session_of(user, client))
         good = _mint(session, plan)
         attacker, lure = stack.enter_context(_lure(plan.target))
-        wrong = _chosen(plan, _material(plan, good, attacker, lure))
+        material = partial(_material, plan, good, attacker, lure)
+        wrong = _fresh(lambda: _chosen(plan, material(int(clock()))), clock)
         victim = plan.user.public_id if plan.user else None
         audit.record(Event.TOKENS_ATTACKED, client, user=victim, reason=plan.audience)
         if doubt := _doubt(plan, good):
@@ -99,7 +105,7 @@ def run(
         bare = _bare(plan)
         if bare.answer.is_success:
             return Report(_what(plan), plan.audience, (bare,), untried=(OPEN,))
-        tell(f"Sending {len(wrong)} wrong tokens to {plan.target.url}")
+        tell(f"Sending wrong tokens to {plan.target.url}")
         found = [bare, *_fire(plan, wrong, lure)]
         if _can_end(plan, good):
             found += _ended(plan, user, client, tell, wait)
@@ -172,8 +178,7 @@ def _lure(target: Target) -> Iterator[tuple[Signer, Lure | None]]:
         yield attacker, lure
 
 
-def _material(plan: Plan, good: str, attacker: Signer, lure: Lure | None) -> Material:
-    now = int(time.time())
+def _material(plan: Plan, good: str, attacker: Signer, lure: Lure | None, now: int) -> Material:
     claims = {**claims_of(good), "exp": now + LIFETIME}
     signer, scopes = _signer_of(good), plan.scopes
     material = Material(signer, claims, plan.audience, now, scopes, attacker=attacker)
@@ -211,7 +216,18 @@ def _bare(plan: Plan) -> Finding:
     return judge(token, send(plan.target, None), strict=plan.strict)
 
 
-def _fire(plan: Plan, wrong: list[WrongToken], lure: Lure | None) -> Iterator[Finding]:
+def _fresh(
+    make: Callable[[], list[WrongToken]], clock: Callable[[], float]
+) -> Iterator[WrongToken]:
+    """Each wrong token, made not long before it is asked for."""
+    tokens, made_at = make(), clock()
+    for place in range(len(tokens)):
+        if clock() - made_at >= FRESH_FOR:
+            tokens, made_at = make(), clock()
+        yield tokens[place]
+
+
+def _fire(plan: Plan, wrong: Iterator[WrongToken], lure: Lure | None) -> Iterator[Finding]:
     """Send every wrong token, unless the service falls silent."""
     silent = 0
     for token in wrong:

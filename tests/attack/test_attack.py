@@ -14,6 +14,7 @@ from app.client import operator
 from app.probe import Target
 from foxtrot import SharedSecret
 from foxtrot.flask import Bearer
+from foxtrot.testing import Clock
 from tests.attack.careless import Lists, Service, serving
 from tests.attack.careless import make_app as make_service
 from tests.attack.conftest import Attack, Serve
@@ -196,6 +197,21 @@ def test_a_service_that_learns_of_it_in_time_is_not(app: Flask, service: Service
         found = findings(app, f"{url}/notes", waited.append)
     assert found["ended session"] == "refused"
     assert len(waited) == 3
+
+
+# A service that takes its time
+
+
+def test_the_last_tokens_to_a_slow_service_are_not_expired(app: Flask, service: Service) -> None:
+    """It takes four seconds an answer, and the hole is found by the very last ones."""
+    clock = Clock()
+    notes = make_service(dataclasses.replace(service, clock=clock), "crit")
+    notes.before_request(lambda: clock.advance(4))
+    with serving(notes) as url, app.app_context():
+        plan = attack_rules.Plan(Target("GET", f"{url}/notes"), "notes", ("notes:read",))
+        report = attack_rules.run(plan, operator(), lambda text: None, clock=clock)
+    through = {one.token.name for one in report.holes if one.verdict == "let through"}
+    assert through == {"unknown crit", "empty crit", "b64 false"}
 
 
 # When nothing can be concluded
