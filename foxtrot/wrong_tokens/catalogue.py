@@ -9,6 +9,7 @@ from typing import Any, Final
 from foxtrot.wrong_tokens.signer import Signer, new_signer
 
 ADVICE: Final[Mapping[str, str]] = {
+    "presence": "Demand a token: answer a request without one with 401 (RFC 6750 section 3).",
     "audience": "Compare `aud` with this service's own name, whole and exactly; refuse a token"
     " without it (RFC 8725 section 3.9).",
     "issuer": "Compare `iss` with the login service's URL, character by character; refuse a token"
