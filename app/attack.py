@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from flask import current_app
 
-from app import accounts, audit, sessions, tokens, users
+from app import accounts, audit, services, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
-from app.errors import InvalidRequest, InvalidScope
+from app.errors import InvalidRequest, InvalidScope, InvalidTarget
 from app.ids import new_id, new_secret
 from app.probe import Answer, Lure, Target, send
 from app.sessions import Ending, LoginSession
@@ -40,6 +41,9 @@ from foxtrot.wrong_tokens import (
 
 LIFETIME: Final = 300
 """Seconds for which wrong tokens would be good, if nothing else were wrong with them."""
+
+FRESH_FOR: Final = 60
+"""Seconds after which they are made anew: the last must not be refused because they expired."""
 
 ENDED_WITHIN: Final = 15
 """Seconds after which a service must know of a logout: the status list's ttl, and a few."""
@@ -76,22 +80,24 @@ def run(
     client: Client,
     tell: Callable[[str], None],
     wait: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.time,
 ) -> Report:
     """Attack, and report.
 
     :param client: who asked for it.
     :param tell: is told what takes long.
-    :raises InvalidTarget: the audience is unknown here.
-    :raises InvalidScope: the user does not hold a scope.
+    :raises InvalidTarget: the audience is unknown here, or the user may not call it.
+    :raises InvalidScope: the user does not hold a scope, or it is none of the service's.
+    :raises InvalidRequest: something is to be skipped that there is not.
     """
-    if ADMIN in plan.scopes and plan.user is None:
-        raise InvalidScope("No administrator is made for an attack; name one by --user.")
+    _refuse_nonsense(plan)
     with ExitStack() as stack:
-        user = plan.user or stack.enter_context(_made_for_it(plan.scopes, client))
+        user = plan.user or stack.enter_context(_made_for_it(plan, client))
         session = stack.enter_context(_session_of(user, client))
         good = _mint(session, plan)
         attacker, lure = stack.enter_context(_lure(plan.target))
-        wrong = _chosen(plan, _material(plan, good, attacker, lure))
+        material = partial(_material, plan, good, attacker, lure)
+        wrong = _fresh(lambda: _chosen(plan, material(int(clock()))), clock)
         victim = plan.user.public_id if plan.user else None
         audit.record(Event.TOKENS_ATTACKED, client, user=victim, reason=plan.audience)
         if doubt := _doubt(plan, good):
@@ -99,7 +105,7 @@ def run(
         bare = _bare(plan)
         if bare.answer.is_success:
             return Report(_what(plan), plan.audience, (bare,), untried=(OPEN,))
-        tell(f"Sending {len(wrong)} wrong tokens to {plan.target.url}")
+        tell(f"Sending wrong tokens to {plan.target.url}")
         found = [bare, *_fire(plan, wrong, lure)]
         if _can_end(plan, good):
             found += _ended(plan, user, client, tell, wait)
@@ -107,10 +113,50 @@ def run(
         return Report(_what(plan), plan.audience, tuple(found), late, _untried(plan, good))
 
 
+def _refuse_nonsense(plan: Plan) -> None:
+    """Refuse what would come to nothing, before a user is made for it."""
+    if ADMIN in plan.scopes and plan.user is None:
+        raise InvalidScope("No administrator is made for an attack; name one by --user.")
+    if plan.audience != tokens.issuer() and not services.knows(plan.audience):
+        known = [one.name for one in services.open_to(services.declared_by())]
+        raise InvalidTarget(
+            f"There is no service {plan.audience!r} here that tokens may be for. Known are:"
+            f" {', '.join([tokens.issuer(), *known])}."
+        )
+    _refuse_scopes_of_others(plan)
+    _refuse_unknown_skips(plan)
+
+
+def _refuse_scopes_of_others(plan: Plan) -> None:
+    """Refuse an attack whose tokens could not be for the service."""
+    declared = services.declared_by([plan.audience])
+    words = f"{plan.audience} declares the scopes {' '.join(sorted(declared))}"
+    if declared and plan.user and declared.isdisjoint(plan.user.scopes):
+        raise InvalidTarget(f"{words}; {plan.user.email} holds none of them.")
+    if declared and plan.scopes and declared.isdisjoint(plan.scopes):
+        raise InvalidScope(f"{words}; name one of them by --scope.")
+
+
+def _refuse_unknown_skips(plan: Plan) -> None:
+    """Refuse to skip what there is not. The key is made up: names do not depend on it."""
+    material = Material(
+        new_signer("key-1"), {"iss": tokens.issuer()}, plan.audience, 0, scopes=plan.scopes
+    )
+    known = [*(token.name for token in wrong_tokens(material)), ENDED]
+    if unknown := sorted(plan.skip - {*known}):
+        raise InvalidRequest(
+            f"There is no wrong token {unknown[0]!r}; there are: {', '.join(known)}."
+        )
+
+
 @contextmanager
-def _made_for_it(scopes: tuple[str, ...], client: Client) -> Iterator[User]:
-    """A user whom nobody can sign in as; deleted in the end."""
+def _made_for_it(plan: Plan, client: Client) -> Iterator[User]:
+    """A user whom nobody can sign in as; deleted in the end.
+
+    They hold the scopes that were named, or else all that the service declares.
+    """
     address = f"{new_id('attack')}@example.com"
+    scopes = plan.scopes or services.declared_by([plan.audience])
     user = users.create(address, new_secret(), client, scopes=scopes)
     try:
         yield user
@@ -172,11 +218,10 @@ def _lure(target: Target) -> Iterator[tuple[Signer, Lure | None]]:
         yield attacker, lure
 
 
-def _material(plan: Plan, good: str, attacker: Signer, lure: Lure | None) -> Material:
-    now = int(time.time())
+def _material(plan: Plan, good: str, attacker: Signer, lure: Lure | None, now: int) -> Material:
     claims = {**claims_of(good), "exp": now + LIFETIME}
-    scope = plan.scopes[0] if plan.scopes else None
-    material = Material(_signer_of(good), claims, plan.audience, now, scope, attacker=attacker)
+    signer, scopes = _signer_of(good), plan.scopes
+    material = Material(signer, claims, plan.audience, now, scopes, attacker=attacker)
     return material if lure is None else replace(material, attacker_url=lure.url)
 
 
@@ -191,32 +236,29 @@ def _signer_of(good: str) -> Signer:
 
 
 def _chosen(plan: Plan, material: Material) -> list[WrongToken]:
-    """The catalogue, and for each further scope the token without it; less what is skipped.
-
-    :raises InvalidRequest: something is to be skipped that there is not.
-    """
-    found = wrong_tokens(material)
-    for scope in plan.scopes[1:]:
-        rest = " ".join(other for other in plan.scopes if other != scope)
-        sentence, text = f"It lacks the scope {scope}.", material.sign({"scope": rest})
-        reasons = ("insufficient_scope",)
-        found.append(WrongToken(f"without {scope}", sentence, "scope", text, reasons, 403))
-    known = [*(token.name for token in found), ENDED]
-    if unknown := sorted(plan.skip - {*known}):
-        raise InvalidRequest(
-            f"There is no wrong token {unknown[0]!r}; there are: {', '.join(known)}."
-        )
-    return [token for token in found if token.name not in plan.skip]
+    """The catalogue, less what is skipped."""
+    return [token for token in wrong_tokens(material) if token.name not in plan.skip]
 
 
 def _bare(plan: Plan) -> Finding:
     """The request without any token."""
     sentence = "The request carries no token at all."
-    token = WrongToken("no token", sentence, "signature", "", ())
+    token = WrongToken("no token", sentence, "presence", "", ())
     return judge(token, send(plan.target, None), strict=plan.strict)
 
 
-def _fire(plan: Plan, wrong: list[WrongToken], lure: Lure | None) -> Iterator[Finding]:
+def _fresh(
+    make: Callable[[], list[WrongToken]], clock: Callable[[], float]
+) -> Iterator[WrongToken]:
+    """Each wrong token, made not long before it is asked for."""
+    tokens, made_at = make(), clock()
+    for place in range(len(tokens)):
+        if clock() - made_at >= FRESH_FOR:
+            tokens, made_at = make(), clock()
+        yield tokens[place]
+
+
+def _fire(plan: Plan, wrong: Iterator[WrongToken], lure: Lure | None) -> Iterator[Finding]:
     """Send every wrong token, unless the service falls silent."""
     silent = 0
     for token in wrong:

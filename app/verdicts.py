@@ -143,7 +143,9 @@ class Report:
         if self.doubt:
             return f"Nothing can be concluded: {self.doubt}"
         refused = sum(one.verdict is Verdict.REFUSED for one in self.findings)
-        said = f"{len(self.findings)} wrong tokens, {refused} refused as they should be"
+        tried = len(self.findings)
+        said = f"{tried} wrong {'token' if tried == 1 else 'tokens'}, {refused} refused as "
+        said += "it should be" if tried == 1 else "they should be"
         if not self.holes:
             return f"{said}. This route checks."
         return f"{said}; {len(self.holes)} to mend."

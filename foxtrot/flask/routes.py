@@ -84,6 +84,19 @@ def table(app: Flask) -> list[Row]:
     return rows
 
 
+def is_for_anybody(app: Flask, endpoint: str, method: str) -> bool:
+    """Say whether a view may be called by everybody, as `table` has it."""
+    view = app.view_functions.get(endpoint)
+    return view is not None and _who(app, endpoint, view, method) == (ANYBODY,)
+
+
+def demands_of(app: Flask, endpoint: str, method: str) -> tuple[Demand, ...]:
+    """Give all that a token must meet for a view: of hooks, decorators and a class's method."""
+    view = app.view_functions.get(endpoint)
+    own = _demands(view) + _demands(_handler(view, method))
+    return (*_demands_of_hooks(app, endpoint, view, method), *own)
+
+
 def guard(app: Flask, public: Collection[str]) -> None:
     """Refuse an app with undecided routes, and from now on every further one.
 
@@ -196,18 +209,27 @@ def _who(app: Flask, endpoint: str, view: AnyView, method: str | None) -> tuple[
 
     None for the method is any, of a view that does not tell them apart.
     """
-    is_public = _is_public(app, endpoint, view, method)
     words = [
         str(demand)
-        for hook in _hooks(app, endpoint)
-        if not (is_public and getattr(hook, "spares_public", False))
-        for demand in _demands(hook)
+        for demand in _demands_of_hooks(app, endpoint, view, method)
         if not demand.optional  # a hook that only looks who calls decides nothing
     ]
     words += _words(view) + _words(_handler(view, method))
-    if is_public and not words:
+    if not words and _is_public(app, endpoint, view, method):
         return (ANYBODY,)
     return tuple(dict.fromkeys(words))
+
+
+def _demands_of_hooks(
+    app: Flask, endpoint: str, view: AnyView | None, method: str | None
+) -> list[Demand]:
+    is_public = _is_public(app, endpoint, view, method)
+    return [
+        demand
+        for hook in _hooks(app, endpoint)
+        if not (is_public and getattr(hook, "spares_public", False))
+        for demand in _demands(hook)
+    ]
 
 
 def _words(view: AnyView | None) -> list[str]:

@@ -188,12 +188,13 @@ class InProcessIssuer:
         self,
         scopes: str | Iterable[str] = (),
         user: str = "ann",
-        required: str | None = None,
+        required: str | Iterable[str] = (),
     ) -> list[WrongToken]:
         """The whole catalogue: every token that a service must refuse.
 
         :param scopes: those of the tokens.
-        :param required: one that the route demands; then there are tokens without it, too.
+        :param required: those that the route demands; then there are tokens without each of
+            them, too.
         """
         claims = self._claims(user, scopes, None, LIFETIME)
         return wrong_tokens(
@@ -202,7 +203,7 @@ class InProcessIssuer:
                 claims,
                 self.audience,
                 int(self.clock()),
-                scope=required,
+                scopes=tuple(required.split() if isinstance(required, str) else required),
                 retired=self._retired,
                 ended=self._signer.sign({**claims, "sid": "s_ended"}),
             )

@@ -7,17 +7,23 @@ routes there are; nothing is sent over a network.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from foxtrot.testing.in_process import EXTENSION, InProcessIssuer, bearer_header
-from foxtrot.wrong_tokens import WrongToken
+from foxtrot.wrong_tokens import WrongToken, claims_of
+
+with suppress(ModuleNotFoundError):  # services without Flask use the rest of the kit
+    from foxtrot.flask.routes import demands_of, is_for_anybody
 
 if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
+
+    from foxtrot.flask.demand import Demand
 
 MOST_SHOWN: Final = 5
 """Tokens that are named for a route that lets many through."""
@@ -32,8 +38,13 @@ class _Route:
     method: str
     path: str
     endpoint: str
-    scopes: tuple[str, ...]
+    demands: tuple[Demand, ...]
     is_optional: bool
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Those of a good token."""
+        return _scopes(self.demands)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} ({self.endpoint})"
@@ -50,10 +61,12 @@ def assert_all_routes_guarded(
     """Fail, and name them, if routes let anybody in without a good access token.
 
     Every route and method gets each wrong token, one without each scope that the route's
-    decorator demands, and none at all; the answer must be 401, or 403 for a scope. Handlers
+    decorators and `bearer.protect` demand, and none at all; the answer must be 401, or 403 for a
+    scope. Handlers
     are not reached where guards hold; but where refusals do not say why, a good token is sent,
     too, because a guard that refuses everybody, or believes somebody else, would prove nothing.
-    Public are the views that wear `@public`, Flask's static files, and those named.
+    Public are the views that wear `@public`, those of `bearer.guard(app, public=[…])`, Flask's
+    static files, and those named.
 
     :param issuer: the one attached to the app, by default.
     :param public: endpoints, or paths as in the route, that are for everybody.
@@ -117,16 +130,6 @@ def _reason(answer: TestResponse) -> str | None:
     return problem.get("reason") if isinstance(problem, dict) else None
 
 
-def _tokens(issuer: InProcessIssuer, route: _Route) -> Iterator[WrongToken]:
-    """The catalogue, and for each further scope of the route the tokens without it."""
-    yield from issuer.wrong_tokens(route.scopes, required=route.scopes[0] if route.scopes else None)
-    for scope in route.scopes[1:]:
-        others = " ".join(other for other in route.scopes if other != scope)
-        for token in issuer.wrong_tokens(others, required=scope):
-            if token.name == "no scope":
-                yield token
-
-
 def _send(client: FlaskClient, route: _Route, headers: dict[str, str]) -> TestResponse:
     return client.open(route.path, method=route.method, headers=headers)
 
@@ -142,26 +145,32 @@ def _routes(
         path = _PARAMETER.sub(lambda match: _sample(match, values), rule.rule)
         is_optional = bool(names & {*optional})
         for method in sorted((rule.methods or set()) - _NOT_FIRED_AT):
-            access = _access(app.view_functions[rule.endpoint], method)
-            if access != "public":
-                yield _Route(method, path, rule.endpoint, _scopes(access), is_optional)
+            if not is_for_anybody(app, rule.endpoint, method):
+                demands = demands_of(app, rule.endpoint, method)
+                yield _Route(method, path, rule.endpoint, demands, is_optional)
 
 
-def _access(view: Any, method: str) -> Any:
-    """Who may call a view, or of a class of views the method's own handler."""
-    access = getattr(view, "access", None)
-    if access is None and (handlers := getattr(view, "view_class", None)) is not None:
-        names = [method.lower(), "get"] if method == "HEAD" else [method.lower()]
-        found = [getattr(handlers, name) for name in names if hasattr(handlers, name)]
-        access = getattr(found[0], "access", None) if found else None
-    return access
+def _scopes(demands: Iterable[Demand]) -> tuple[str, ...]:
+    """With which scopes a token is good: all that are demanded, and one of each choice."""
+    scopes: set[str] = set().union(*(demand.scopes for demand in demands))
+    for demand in demands:
+        scopes.update(demand.to_ask_for(scopes).split())
+    return tuple(sorted(scopes))
 
 
-def _scopes(access: Any) -> tuple[str, ...]:
-    """The scopes that a decorator noted on its view."""
-    if isinstance(access, tuple) and len(access) > 1 and isinstance(access[1], Collection):
-        return tuple(sorted(map(str, access[1])))
-    return ()
+def _tokens(issuer: InProcessIssuer, route: _Route) -> Iterator[WrongToken]:
+    """The catalogue, but for tokens whose scopes are enough, as one of a choice may be."""
+    for token in issuer.wrong_tokens(route.scopes, required=route.scopes):
+        if token.status != 403 or not _is_enough(route.demands, token):
+            yield token
+
+
+def _is_enough(demands: Iterable[Demand], token: WrongToken) -> bool:
+    granted = set(claims_of(token.text).get("scope", "").split())
+    return all(
+        demand.scopes <= granted and (not demand.any_of or granted.intersection(demand.any_of))
+        for demand in demands
+    )
 
 
 def _sample(match: re.Match[str], values: Mapping[str, str]) -> str:

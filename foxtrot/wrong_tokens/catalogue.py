@@ -9,6 +9,7 @@ from typing import Any, Final
 from foxtrot.wrong_tokens.signer import Signer, new_signer
 
 ADVICE: Final[Mapping[str, str]] = {
+    "presence": "Demand a token: answer a request without one with 401 (RFC 6750 section 3).",
     "audience": "Compare `aud` with this service's own name, whole and exactly; refuse a token"
     " without it (RFC 8725 section 3.9).",
     "issuer": "Compare `iss` with the login service's URL, character by character; refuse a token"
@@ -82,7 +83,7 @@ class Material:
     :param claims: those of a good token: the service accepts it, with all scopes it asks for.
     :param audience: the service's name.
     :param now: seconds since the epoch.
-    :param scope: one that the route demands; None for none, or where nobody knows.
+    :param scopes: those that the route demands, all of them; none where nobody knows.
     :param retired: a key of the issuer's that is not published any more.
     :param ended: a token whose session has ended, otherwise good.
     :param attacker: a key that the issuer does not know.
@@ -94,7 +95,7 @@ class Material:
     claims: Mapping[str, Any]
     audience: str
     now: int
-    scope: str | None = None
+    scopes: tuple[str, ...] = ()
     retired: Signer | None = None
     ended: str | None = None
     attacker: Signer = field(default_factory=lambda: new_signer("attacker-1"))

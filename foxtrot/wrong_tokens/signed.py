@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from foxtrot.wrong_tokens.catalogue import ABSENT, FORGED, Material, WrongToken
@@ -24,22 +24,23 @@ def signed(material: Material) -> Iterator[WrongToken]:
 def audiences(material: Material) -> Iterator[WrongToken]:
     """Meant for another service."""
     own = material.audience
-    cases: dict[str, tuple[str, Any]] = {
-        "other audience": ("It is for another service.", ["another-service"]),
-        "longer audience": ("Its audience begins with this service's name.", [f"{own}-two"]),
-        "shorter audience": ("Its audience is this service's name less a letter.", [own[:-1]]),
+    cases = {
+        "other audience": ("It is for another service.", "another-service"),
+        "longer audience": ("Its audience begins with this service's name.", f"{own}-two"),
+        "shorter audience": ("Its audience is this service's name less a letter.", own[:-1]),
         "audience in other case": (
             "Its audience is this service's name in other letters.",
-            [own.swapcase() if own.swapcase() != own else f"{own} "],
+            own.swapcase(),
         ),
+    }
+    for name, sentence, value in _other_than(own, cases):
+        yield _signed(material, name, sentence, "audience", "wrong_audience", aud=[value])
+    odd: dict[str, tuple[str, Any, tuple[str, ...]]] = {
         "audiences in one text": (
             "Its audience is one text in which this service's name occurs.",
             f"another-service {own}",
+            ("wrong_audience",),
         ),
-    }
-    for name, (sentence, value) in cases.items():
-        yield _signed(material, name, sentence, "audience", "wrong_audience", aud=value)
-    odd: dict[str, tuple[str, Any, tuple[str, ...]]] = {
         "no audience": ("It has no audience.", ABSENT, ("missing_claim",)),
         "empty audience": ("Its list of audiences is empty.", [], ("bad_claim",)),
         "audience null": ("Its audience is null.", None, ("bad_claim",)),
@@ -62,7 +63,7 @@ def issuers(material: Material) -> Iterator[WrongToken]:
         "longer issuer": ("Its issuer begins with ours.", f"{own}.attacker.example"),
         "shorter issuer": ("Its issuer is ours less a letter.", own[:-1]),
     }
-    for name, (sentence, value) in cases.items():
+    for name, sentence, value in _other_than(own, cases):
         yield _signed(material, name, sentence, "issuer", "wrong_issuer", iss=value)
     sentence = "Its issuer is a list with ours in it."
     yield _signed(material, "issuer in a list", sentence, "issuer", "bad_claim", iss=[own])
@@ -154,25 +155,38 @@ def types(material: Material) -> Iterator[WrongToken]:
 
 
 def scopes(material: Material) -> Iterator[WrongToken]:
-    """Good, without the scope that the route demands."""
-    scope = material.scope
-    if scope is None:
+    """Good, without one of the scopes that the route demands, or without any."""
+    if not material.scopes:
         return
-    cases = {
+    first, *others = dict.fromkeys(material.scopes)
+    cases: dict[str, tuple[str, Any]] = {
         "no scope": ("It permits nothing: `scope` is empty.", ""),
         "scope absent": ("It permits nothing: there is no `scope`.", ABSENT),
-        "longer scope": ("Its scope begins with the one demanded.", f"{scope}-two"),
-        "shorter scope": ("Its scope is the one demanded less a letter.", scope[:-1]),
-        "scope in another": ("The scope demanded is a part of its own.", f"un{scope}"),
-        "scope in other case": ("Its scope is the one demanded in capitals.", scope.swapcase()),
+    }
+    for scope in (first, *others) if others else ():
+        rest = " ".join(other for other in (first, *others) if other != scope)
+        cases[f"without {scope}"] = (f"It lacks the scope {scope}.", rest)
+    near_misses = {
+        "longer scope": ("Its scope begins with the one demanded.", f"{first}-two"),
+        "shorter scope": ("Its scope is the one demanded less a letter.", first[:-1]),
+        "scope in another": ("The scope demanded is a part of its own.", f"un{first}"),
+        "scope in other case": ("Its scope is the one demanded in capitals.", first.swapcase()),
         "scope as a wildcard": ("Its scope is an asterisk.", "*"),
     }
+    for name, sentence, value in _other_than(first, near_misses):
+        cases[name] = (sentence, " ".join([value, *others]))
     for name, (sentence, value) in cases.items():
         text = material.sign({"scope": value})
         yield WrongToken(name, sentence, "scope", text, ("insufficient_scope",), 403)
     sentence = "Its `scope` is a list (RFC 8693 section 4.2 wants one text)."
     yield _signed(
-        material, "scope as a list", sentence, "scope", "bad_claim", strict=True, scope=[scope]
+        material,
+        "scope as a list",
+        sentence,
+        "scope",
+        "bad_claim",
+        strict=True,
+        scope=[first, *others],
     )
 
 
@@ -185,6 +199,13 @@ def lives(material: Material) -> Iterator[WrongToken]:
         text = material.retired.sign(dict(material.claims))
         sentence = "It is signed with a key that the login service has withdrawn."
         yield WrongToken("retired key", sentence, "key", text, FORGED)
+
+
+def _other_than(own: str, cases: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Those that are wrong: one letter cannot be shortened, and a digit has no other case."""
+    for name, (sentence, value) in cases.items():
+        if value not in ("", own):
+            yield name, sentence, value
 
 
 def _signed(

@@ -56,6 +56,7 @@ class Service:
     login: Flask
     audience: str = "notes"
     scope: str = "notes:read"
+    clock: Callable[[], float] = time.time
 
     def signed(self, text: str) -> signature.Signed:
         """Verify the signature as one should."""
@@ -64,7 +65,7 @@ class Service:
     def judge(self, signed: signature.Signed, *but: str) -> Claims:
         """Judge the claims as one should, but for some reasons."""
         reasons = type_reasons(signed.header) | shape_reasons(signed.claims)
-        now = time.time()
+        now = self.clock()
         reasons |= value_reasons(signed.claims, self.issuer, self.audience, now, 30)
         if reasons - {*but}:
             raise InvalidToken(reasons - {*but})

@@ -14,10 +14,11 @@ from app.client import operator
 from app.probe import Target
 from foxtrot import SharedSecret
 from foxtrot.flask import Bearer
+from foxtrot.testing import Clock
 from tests.attack.careless import Lists, Service, serving
 from tests.attack.careless import make_app as make_service
 from tests.attack.conftest import Attack, Serve
-from tests.conftest import MakeApp, find_user
+from tests.conftest import MakeApp, add_service, find_user
 from tests.sessions.conftest import all_events
 from tests.support import ORIGIN, SECRET_KEY, get
 
@@ -81,6 +82,13 @@ def test_a_scope_that_is_not_demanded_is_found(
 def test_an_open_route_is_found(serve: Serve, attack: Attack) -> None:
     """Then wrong tokens would say nothing more."""
     assert attack.verdicts(f"{serve()}/open") == {"let through": {"no token"}}
+
+
+def test_who_opens_a_route_is_told_to_demand_a_token(serve: Serve, attack: Attack) -> None:
+    """No signature could be verified better."""
+    said = attack.run(f"{serve()}/open").stdout
+    assert "-> Demand a token: answer a request without one with 401" in said
+    assert "1 wrong token, 0 refused as it should be; 1 to mend." in said
 
 
 def test_a_service_that_fetches_for_an_attacker_is_found(serve: Serve, attack: Attack) -> None:
@@ -198,6 +206,21 @@ def test_a_service_that_learns_of_it_in_time_is_not(app: Flask, service: Service
     assert len(waited) == 3
 
 
+# A service that takes its time
+
+
+def test_the_last_tokens_to_a_slow_service_are_not_expired(app: Flask, service: Service) -> None:
+    """It takes four seconds an answer, and the hole is found by the very last ones."""
+    clock = Clock()
+    notes = make_service(dataclasses.replace(service, clock=clock), "crit")
+    notes.before_request(lambda: clock.advance(4))
+    with serving(notes) as url, app.app_context():
+        plan = attack_rules.Plan(Target("GET", f"{url}/notes"), "notes", ("notes:read",))
+        report = attack_rules.run(plan, operator(), lambda text: None, clock=clock)
+    through = {one.token.name for one in report.holes if one.verdict == "let through"}
+    assert through == {"unknown crit", "empty crit", "b64 false"}
+
+
 # When nothing can be concluded
 
 
@@ -218,7 +241,36 @@ def test_an_unknown_service_is_refused(attack: Attack) -> None:
     """With the names of those known."""
     result = attack.run("http://127.0.0.1:9/", "--audience", "nots")
     assert result.exit_code == 1
+    assert "There is no service 'nots' here that tokens may be for." in result.stderr
     assert "Known are: http://localhost:5000, notes" in result.stderr
+
+
+BILLING = ("--audience", "billing")
+BILLING_SCOPES = ("billing:read", "billing:write")
+
+
+def test_a_service_with_scopes_is_attacked_without_naming_one(
+    app: Flask, service: Service, attack: Attack
+) -> None:
+    """The user of the attack holds all of the service's; that they are demanded is not tried."""
+    add_service(app, "billing", *BILLING_SCOPES)
+    billing = dataclasses.replace(service, audience="billing", scope="billing:write")
+    with serving(make_service(billing)) as url:
+        report = attack.report(f"{url}/notes", *BILLING)
+    assert report["holds"]
+    assert "no scope" not in {token["name"] for token in report["tokens"]}
+    assert any("--scope" in reason for reason in report["untried"])
+
+
+def test_scopes_that_are_not_the_services_are_told(app: Flask, alice: str, attack: Attack) -> None:
+    """Whether they were named, or held by whoever was named."""
+    add_service(app, "billing", *BILLING_SCOPES)
+    said = "billing declares the scopes billing:read billing:write; "
+    result = attack.run("http://127.0.0.1:9/", *BILLING, *SCOPE)
+    assert f"{said}name one of them by --scope." in result.stderr
+    result = attack.run("http://127.0.0.1:9/", *BILLING, "--user", alice)
+    assert f"{said}{alice} holds none of them." in result.stderr
+    assert result.exit_code == 1
 
 
 # Whom it may attack
@@ -254,11 +306,14 @@ def test_naming_a_different_host_does_not_help(attack: Attack) -> None:
         (["http://localhost:9/", "--scope", "admin"], "No administrator is made"),
     ],
 )
-def test_what_makes_no_sense_is_refused(attack: Attack, arguments: list[str], said: str) -> None:
-    """With a line that says why."""
+def test_what_makes_no_sense_is_refused(
+    app: Flask, attack: Attack, arguments: list[str], said: str
+) -> None:
+    """With a line that says why, and before anything was done."""
     result = attack.run(*arguments)
     assert result.exit_code == 1
     assert said in result.stderr
+    assert all_events(app) == []
 
 
 # What it leaves behind

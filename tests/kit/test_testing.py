@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Blueprint, Flask, request
 from flask.testing import FlaskClient
 from flask.views import MethodView
 
 from foxtrot import InvalidToken, Verifier
 from foxtrot.flask import Bearer
+from foxtrot.flask.demand import Demand
 from foxtrot.testing import InProcessIssuer, assert_all_routes_guarded
 
 pytest_plugins = ["foxtrot.testing"]
@@ -24,6 +28,17 @@ def public(view: Any) -> Any:
     """What a service's `@public` leaves behind."""
     view.access = "public"
     return view
+
+
+def declaring(*scopes: str, **options: Any) -> Callable[[Any], Any]:
+    """A view that says more of itself than its guard looks at."""
+
+    def with_guard(guard: Any) -> Any:
+        view = guard(lambda: "")
+        view.demands = (Demand.of("", scopes, options, optional=False),)
+        return view
+
+    return with_guard
 
 
 @pytest.fixture
@@ -141,6 +156,76 @@ def test_a_route_without_a_decorator_is_named(app: Flask) -> None:
     app.add_url_rule("/export/<name>", "export", lambda name: name, methods=["POST"])
     with pytest.raises(AssertionError, match=r"POST /export/1 \(export\)\n +no token at all"):
         assert_all_routes_guarded(app)
+
+
+@pytest.mark.parametrize("checked", ["notes:read", "notes:write"])
+def test_a_route_that_checks_one_of_its_scopes_is_found(app: Flask, checked: str) -> None:
+    """Whichever of the two it forgets."""
+    view = declaring("notes:read", "notes:write")(bearer.required(checked))
+    app.add_url_rule("/both", "both", view, methods=["POST"])
+    forgotten = ({"notes:read", "notes:write"} - {checked}).pop()
+    with pytest.raises(AssertionError, match=f"without {forgotten}: answered 200, expected 403"):
+        assert_all_routes_guarded(app)
+
+
+def protected(app: Flask, *scopes: str, **options: Any) -> Blueprint:
+    """A blueprint with a view that says nothing of its own."""
+    blueprint = Blueprint("inner", __name__, url_prefix="/inner")
+    bearer.protect(blueprint, *scopes, **options)
+    blueprint.get("/list", endpoint="list")(lambda: "")
+    return blueprint
+
+
+def test_a_protected_blueprint_is_tried_with_its_scopes(app: Flask) -> None:
+    """A view's own come on top; a public one is left out."""
+    inner = protected(app, "notes:read")
+    inner.post("/", endpoint="add")(bearer.required("notes:write")(lambda: ""))
+    inner.get("/about", endpoint="about")(public(lambda: "Hello"))
+    app.register_blueprint(inner)
+    assert_all_routes_guarded(app)
+
+
+def test_a_protection_that_forgets_its_scope_is_found(app: Flask) -> None:
+    """What it says is what it is held to."""
+    inner = protected(app)
+    hook: Any = inner.before_request_funcs[None][0]
+    hook.demands = (Demand.of("", ("notes:read",), {}, optional=False),)
+    app.register_blueprint(inner)
+    with pytest.raises(AssertionError, match=r"GET /inner/list \(inner.list\)\n +no scope: answ"):
+        assert_all_routes_guarded(app)
+
+
+CHOICES = [("notes:read", "admin"), ("notes:read", "notes:rea"), ("1", "11")]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_one_of_a_choice_of_scopes_is_enough(app: Flask, choice: tuple[str, ...]) -> None:
+    """A near miss that is another of the choice is good."""
+    view = bearer.required("notes:write", any_of=choice)(lambda: "")
+    app.add_url_rule("/choice", "choice", view)
+    assert_all_routes_guarded(app)
+
+
+def test_a_choice_that_is_not_looked_at_is_found(app: Flask) -> None:
+    """A token without any of it is among the wrong ones."""
+    view = declaring("notes:write", any_of=["notes:read", "admin"])(bearer.required("notes:write"))
+    app.add_url_rule("/choice", "choice", view)
+    with pytest.raises(AssertionError, match=r"GET /choice .*\n +without notes:read: answered 200"):
+        assert_all_routes_guarded(app)
+
+
+def test_what_the_guard_was_told_is_public_need_not_be_named_again(app: Flask) -> None:
+    """The service said so once."""
+    app.add_url_rule("/healthz", "healthz", lambda: "ok")
+    bearer.guard(app, public=["static", "healthz"])
+    assert_all_routes_guarded(app)
+
+
+def test_the_kit_is_of_use_without_flask() -> None:
+    """As a FastAPI service's tests have it."""
+    code = "import sys; sys.modules['flask'] = None; import foxtrot.testing as kit;"
+    code += "print(kit.InProcessIssuer('notes').token()[:3])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "eyJ\n"
 
 
 def test_a_route_that_is_public_can_be_named(app: Flask) -> None:

@@ -10,7 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from foxtrot import InvalidToken, JWKSet, PublicKey, SharedSecret, Verifier
 from foxtrot.errors import REASONS
-from foxtrot.wrong_tokens import ADVICE, Material, Signer, WrongToken, new_signer, wrong_tokens
+from foxtrot.wrong_tokens import (
+    ADVICE,
+    Material,
+    Signer,
+    WrongToken,
+    claims_of,
+    new_signer,
+    wrong_tokens,
+)
 
 ISSUER = "https://login.example.com"
 SCOPE = "notes:read"
@@ -45,7 +53,7 @@ def material_of(signer: Signer) -> Material:
     }
     ended = signer.sign({**claims, "sid": "s_ended"})
     retired = new_signer("retired")
-    return Material(signer, claims, "notes", now, scope=SCOPE, retired=retired, ended=ended)
+    return Material(signer, claims, "notes", now, scopes=(SCOPE,), retired=retired, ended=ended)
 
 
 def verifier_of(signer: Signer, *, by_pem: bool = False) -> Verifier:
@@ -55,13 +63,13 @@ def verifier_of(signer: Signer, *, by_pem: bool = False) -> Verifier:
     return Verifier(ISSUER, "notes", keys=[pem if by_pem else jwks], status=Ended())
 
 
-def judged(verifier: Verifier, token: WrongToken) -> str:
+def judged(verifier: Verifier, token: WrongToken, scope: str = SCOPE) -> str:
     """Why a token is refused, or `insufficient_scope`, or `accepted`."""
     try:
         found = verifier.verify(token.text)
     except InvalidToken as error:
         return error.reason
-    return "accepted" if SCOPE in found.scopes else "insufficient_scope"
+    return "accepted" if scope in found.scopes else "insufficient_scope"
 
 
 @pytest.mark.parametrize("by_pem", [False, True], ids=["set", "single key"])
@@ -101,7 +109,7 @@ def test_every_case_has_known_reasons_and_advice() -> None:
         *REASONS,
         "insufficient_scope",
     }
-    assert {token.theme for token in tokens} == set(ADVICE)
+    assert {token.theme for token in tokens} == set(ADVICE) - {"presence"}  # of any token at all
     assert all(token.advice for token in tokens)
 
 
@@ -111,6 +119,31 @@ def test_only_a_scope_is_answered_with_403() -> None:
     lacking = {token.name for token in tokens if "insufficient_scope" in token.reasons}
     assert {token.name for token in tokens if token.status == 403} == lacking
     assert {token.status for token in tokens} == {401, 403}
+
+
+def test_each_of_several_scopes_is_left_out_once() -> None:
+    """The token has the others then; near misses of the first have them, too."""
+    full = material_of(SIGNERS["ES256"])
+    scopes = ("notes:read", "notes:write", "admin")
+    material = Material(full.signer, full.claims, "notes", full.now, scopes=scopes)
+    lacking = [token for token in wrong_tokens(material) if token.status == 403]
+    given = {token.name: claims_of(token.text).get("scope") for token in lacking}
+    assert given["without notes:read"] == "notes:write admin"
+    assert given["without notes:write"] == "notes:read admin"
+    assert given["longer scope"] == "notes:read-two notes:write admin"
+
+
+@pytest.mark.parametrize("scope", ["1", "*", "a", "4711"])
+@pytest.mark.parametrize("audience", ["a", "1", "another-service"])
+def test_odd_names_make_no_token_that_is_not_wrong(audience: str, scope: str) -> None:
+    """One letter cannot be shortened, and a digit has no other case."""
+    full = material_of(SIGNERS["ES256"])
+    claims = {**full.claims, "aud": [audience], "scope": scope}
+    material = Material(full.signer, claims, audience, full.now, scopes=(scope,))
+    jwks = JWKSet({"keys": [full.signer.public_jwk()]})
+    verifier = Verifier(ISSUER, audience, keys=[jwks])
+    for token in wrong_tokens(material):
+        assert judged(verifier, token, scope) in token.reasons, token.name
 
 
 def test_without_scope_and_history_there_are_fewer() -> None:
