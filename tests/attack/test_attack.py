@@ -144,7 +144,7 @@ def test_a_report_without_findings_is_short(serve: Serve, attack: Attack) -> Non
 def test_progress_is_told_beside_the_report(serve: Serve, attack: Attack) -> None:
     """On standard error, so that the report can be piped."""
     result = attack.run(f"{serve()}/notes", *SCOPE)
-    assert "Sending " in result.stderr
+    assert "Sending wrong tokens to http://127.0.0.1" in result.stderr
     assert "Sending " not in result.stdout
 
 
