@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import os
 import resource
 import sys
 import threading
@@ -74,8 +75,8 @@ def serve(
     ).serve(target_loader=partial(_loaded, load, threads, most), wrap_loader=False)
 
 
-def _loaded(load: Callable[[], Application], threads: int, most: int) -> Callable[..., Any]:
-    return Buffered(load(), threads, most).__rsgi__
+def _loaded(load: Callable[[], Application], threads: int, most: int) -> Any:
+    return Buffered(load(), threads, most)
 
 
 def _allow_open_files() -> None:
@@ -125,6 +126,14 @@ class Buffered:
             protocol.response_bytes(status, headers, content)
         else:
             protocol.response_empty(status, headers)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the process, now that the last answer is out.
+
+        Python would take itself apart under threads of Granian that still call it, which abort.
+        """
+        logging.shutdown()
+        os._exit(0)
 
     async def _body(self, environ: Environ, protocol: Any) -> bytes:
         """The body, or its beginning where it is longer than the app takes."""

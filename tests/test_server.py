@@ -275,3 +275,12 @@ def test_a_taken_port_is_said_in_one_line(runner: FlaskCliRunner) -> None:
         done = runner.invoke(args=["serve", "--port", port])
     assert done.exit_code == 1
     assert f"Port {port} is in use" in done.output
+
+
+def test_it_stops_without_a_word(tmp_path: Path) -> None:
+    """No worker is torn down under threads that still run, which would abort it."""
+    for number in range(3):
+        with served(cheap_settings(tmp_path / str(number)), "--workers", "2") as found:
+            found.process.send_signal(signal.SIGTERM)
+            assert found.process.wait(30) == 0
+            assert "panic" not in (found.process.stdout.read() if found.process.stdout else "")
