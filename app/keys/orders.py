@@ -204,8 +204,8 @@ def _refuse_what_breaks(life: Life, now: datetime) -> None:
         waiting = timetable().stand_by()
         rotated = max(now, waiting.may_sign_from if waiting else now + KNOWN_AFTER) + SWITCH
         raise KeyRefused(
-            f"{life.kid} signs. Replace it first, with: flask keys rotate",
-            safe_from=life.end_of_tokens(rotated),
+            f"{life.kid} signs. Replace it first, with `flask keys rotate`. It can be taken away"
+            f" once its tokens are over, not before {_time(life.end_of_tokens(rotated))}."
         )
 
 
