@@ -481,6 +481,25 @@ def test_a_token_is_read_from_standard_input(
     assert "would accept it" in done(runner, "tokens", "inspect", "-", stdin=f"  {token}\n")
 
 
+def test_a_token_may_be_copied_together_with_its_scheme(
+    runner: FlaskCliRunner, client: FlaskClient, alice: str
+) -> None:
+    """As it stands in the header."""
+    token = access_token(client, alice)
+    assert "would accept it" in done(runner, "tokens", "inspect", f"Bearer {token}")
+
+
+def test_an_audience_that_is_no_service_is_said(
+    runner: FlaskCliRunner, client: FlaskClient, alice: str
+) -> None:
+    """It may be misspelt."""
+    token = access_token(client, alice)
+    said = call(runner, "tokens", "inspect", token, "--audience", "nots").stdout
+    assert "knows no service of this name" in said
+    said = call(runner, "tokens", "inspect", token, "--audience", "notes").stdout
+    assert "knows no service of this name" not in said
+
+
 def test_a_token_of_the_shared_secret_is_judged_too(make_app: MakeApp) -> None:
     """In the mode of HS256."""
     app = make_app(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SECRET)
