@@ -178,6 +178,11 @@ def _find(kid: str) -> Life:
     life = next((life for life in every_key() if life.kid == kid), None)
     if life is None:
         raise KeyRefused(f"There is no key {kid!r}. See: flask keys list")
+    if life.algorithm == HS256 and life.may_retire_from is not None:
+        raise KeyRefused(
+            "The shared secret is a setting: take FOXTROT_SHARED_SECRET away after"
+            f" {_time(life.may_retire_from)}."
+        )
     if life.algorithm == HS256:
         raise KeyRefused(
             "The shared secret is a setting. Choose another FOXTROT_ALGORITHM to move away from"
