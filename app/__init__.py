@@ -7,6 +7,7 @@ brings database, secret and signing key into being.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import platform
@@ -16,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 from flask import Flask
@@ -297,9 +298,29 @@ def _leave_port(app: Flask, port: int) -> None:
     app.config["ISSUER"] = f"http://localhost:{port}"
     note = _port_file(app)
     try:
-        note.write_text(str(port))
+        app.extensions["foxtrot_port_note"] = _take_note(note, str(port))
     except OSError as error:
         raise StartRefused(f"The data folder {note.parent} cannot be written: {error}.") from None
+
+
+def _take_note(note: Path, port: str) -> TextIO:
+    """Write the note, and hold it for as long as this process serves; unless another one does."""
+    file = note.open("a+", encoding="ascii", errors="replace")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        if (other := file.read().strip()) != port:  # else it is this server, in debug mode
+            click.echo(
+                f"Another server of this data folder runs at port {other}. Commands, such as"
+                " flask setup-link, go on to name that one.",
+                err=True,
+            )
+        return file
+    file.truncate(0)
+    file.write(port)
+    file.flush()
+    return file
 
 
 def _port_file(app: Flask) -> Path:

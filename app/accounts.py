@@ -94,7 +94,13 @@ def check_setup(secret: str, client: Client, now: datetime | None = None) -> Non
 
 
 def _check_setup(secret: str, now: datetime | None) -> None:
-    links.check(links.SETUP, secret, now)  # first, because it costs a stranger's request less
+    try:
+        links.check(links.SETUP, secret, now)  # first: it costs a stranger's request less
+    except NotFound:
+        raise NotFound(
+            "This link is not valid any more. On the machine of this service,"
+            " `flask setup-link` prints a new one, while there is no administrator."
+        ) from None
     if users.any_admin():
         raise NotFound
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from app import machines, tokens
+from app import machines, services, tokens
 from app.db import utcnow
 from app.machines import Holder
 from foxtrot import InvalidToken, Token
@@ -57,6 +57,8 @@ def inspect(text: str, audience: str | None = None) -> Report:
         verdict = f"The service {audience!r} would refuse it ({error.reason}): {error.detail}"
         also = ", ".join(error.reasons[1:])
         verdict += f" It would also be refused for: {also}." if also else ""
+        if not _is_known(audience):
+            verdict += " The login service knows no service of this name: flask services list"
         return Report(header, claims, audience, error.reasons, verdict)
     return Report(header, claims, audience, (), _praise(token, audience))
 
@@ -64,6 +66,10 @@ def inspect(text: str, audience: str | None = None) -> Report:
 def _praise(token: Token, audience: str) -> str:
     until = _moment(token.expires_at)
     return f"The service {audience!r} would accept it for {token.subject}, until {until}."
+
+
+def _is_known(audience: str) -> bool:
+    return audience == tokens.issuer() or audience in {one.name for one in services.everyone()}
 
 
 def _first_audience(claims: dict[str, Any] | None) -> str:

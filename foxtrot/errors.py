@@ -69,12 +69,14 @@ class InvalidToken(Exception):
 class Unavailable(Exception):
     """The token can be neither accepted nor refused now; fail closed, try later.
 
-    `retry_after` is in seconds.
+    `retry_after` is in seconds. `detail` is for outside callers: the message itself, unless
+    that tells of errors within.
     """
 
-    def __init__(self, message: str, retry_after: int = 5) -> None:
+    def __init__(self, message: str, retry_after: int = 5, *, detail: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.detail = detail or message
 
 
 class StaleStatus(Unavailable):

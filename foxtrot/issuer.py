@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from ssl import SSLCertVerificationError, SSLError
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -101,7 +102,10 @@ class IssuerKeys(Background):
             keys = self._fresh_keys()
         key = find_in(keys, kid, algorithm)
         if key is None and self._fetched_at is None:
-            raise Unavailable(f"No key of {self._issuer} could be fetched: {self._problem}.")
+            raise Unavailable(
+                f"No key of {self._issuer} could be fetched: {self._problem}.",
+                detail="The keys of the issuer cannot be had at the moment.",
+            )
         return key
 
     def _fresh_keys(self) -> dict[str, Key]:
@@ -142,7 +146,7 @@ class IssuerKeys(Background):
         try:
             keys = self._fetch()
         except fetch.FAILURES as error:
-            problem, hung = str(error) or type(error).__name__, isinstance(error, TimeoutError)
+            problem, hung = _in_words(error), isinstance(error, TimeoutError)
             _log.warning("The keys of %s could not be fetched: %s", self._issuer, problem)
         with self._news:
             if keys is not None:
@@ -171,13 +175,28 @@ class IssuerKeys(Background):
         """Read `jwks_uri` from the issuer's metadata (RFC 8414 sections 3.1 and 3.3)."""
         metadata = json.loads(fetch.get(metadata_url(self._issuer)).body)
         if not isinstance(metadata, dict) or metadata.get("issuer") != self._issuer:
-            raise UnusableKey(f"the metadata there are not those of {self._issuer!r}")
+            raise UnusableKey(self._whose(metadata))
         uri = metadata.get("jwks_uri")
         if not isinstance(uri, str):
             raise UnusableKey("the issuer publishes no keys; give the secret it shares")
         if urlsplit(uri)[:2] != urlsplit(self._issuer)[:2]:
             raise UnusableKey(f"jwks_uri {uri!r} is not at the issuer's own address")
         return uri
+
+    def _whose(self, metadata: object) -> str:
+        named = metadata.get("issuer") if isinstance(metadata, dict) else None
+        said = f"the metadata there are not those of {self._issuer!r}"
+        if isinstance(named, str):
+            said += f"; they are of {named[:200]!a}"
+        return said
+
+
+def _in_words(error: Exception) -> str:
+    """Say what went wrong, and what may be meant by it."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, SSLError) and not isinstance(error, SSLCertVerificationError):
+        said += " (perhaps plain http is spoken there: the URL would begin with http://)"
+    return said
 
 
 def metadata_url(issuer: str) -> str:

@@ -84,8 +84,9 @@ def test_an_administrator_is_created(runner: FlaskCliRunner) -> None:
 def test_a_user_is_created_with_further_scopes(runner: FlaskCliRunner) -> None:
     """The option may be repeated."""
     create = ("users", "create", "ann@example.com", "--scope", "a", "--scope", "b:c")
-    user = document(runner, *create, "--password-stdin", stdin=PASSWORD)
-    assert {"a", "b:c"} <= set(user["scopes"])
+    result = call(runner, *create, "--password-stdin", "--json", stdin=PASSWORD)
+    assert {"a", "b:c"} <= set(json.loads(result.stdout)["scopes"])
+    assert "no service declares a b:c" in result.stderr
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
@@ -312,9 +313,22 @@ def test_nobody_elses_session_ends(
 
 def test_scopes_are_replaced(runner: FlaskCliRunner, alice: str) -> None:
     """What everybody holds stays."""
-    done(runner, "users", "set-scopes", alice, "a", "b")
-    assert "account b c notes:read" in done(runner, "users", "set-scopes", alice, "b", "c")
-    assert "a" not in document(runner, "users", "show", alice)["scopes"]
+    declared = ("notes:read", "notes:write", "admin")
+    done(runner, "users", "set-scopes", alice, *declared)
+    said = done(runner, "users", "set-scopes", alice, "notes:write")
+    assert "account notes:read notes:write" in said
+    assert "admin" not in document(runner, "users", "show", alice)["scopes"]
+
+
+def test_a_scope_that_no_service_declares_is_given_with_a_warning(
+    runner: FlaskCliRunner, alice: str
+) -> None:
+    """It may be misspelt, or its service may follow."""
+    result = call(runner, "users", "set-scopes", alice, "notes:raed", "notes:write")
+    assert (result.exit_code, "notes:raed" in result.stdout) == (0, True)
+    assert result.stderr == (
+        "Warning: no service declares notes:raed. Declared are: notes:read notes:write.\n"
+    )
 
 
 def test_scopes_are_taken_away(runner: FlaskCliRunner, app: Flask) -> None:
@@ -465,6 +479,25 @@ def test_a_token_is_read_from_standard_input(
     """So that it stays out of the shell's history."""
     token = access_token(client, alice)
     assert "would accept it" in done(runner, "tokens", "inspect", "-", stdin=f"  {token}\n")
+
+
+def test_a_token_may_be_copied_together_with_its_scheme(
+    runner: FlaskCliRunner, client: FlaskClient, alice: str
+) -> None:
+    """As it stands in the header."""
+    token = access_token(client, alice)
+    assert "would accept it" in done(runner, "tokens", "inspect", f"Bearer {token}")
+
+
+def test_an_audience_that_is_no_service_is_said(
+    runner: FlaskCliRunner, client: FlaskClient, alice: str
+) -> None:
+    """It may be misspelt."""
+    token = access_token(client, alice)
+    said = call(runner, "tokens", "inspect", token, "--audience", "nots").stdout
+    assert "knows no service of this name" in said
+    said = call(runner, "tokens", "inspect", token, "--audience", "notes").stdout
+    assert "knows no service of this name" not in said
 
 
 def test_a_token_of_the_shared_secret_is_judged_too(make_app: MakeApp) -> None:

@@ -326,6 +326,17 @@ def test_a_start_that_failed_does_not_disturb_the_server_that_runs(first: First,
     assert link.startswith(f"http://localhost:{first.port}/setup?token=")
 
 
+def test_a_second_server_of_the_folder_does_not_take_the_commands_over(first: First) -> None:
+    """It says so, and the links go on to lead to the first, which serves still."""
+    settings, port = cheap_settings(first.folder), free_port()
+    with serving(port=port, settings=settings) as second:
+        link = run("setup-link", settings=settings).stdout
+        second.terminate()
+        said, _ = second.communicate(timeout=10)
+    assert f"Another server of this data folder runs at port {first.port}." in said
+    assert link.startswith(f"http://localhost:{first.port}/setup?token=")
+
+
 @pytest.mark.parametrize("port", ["70000", "0"])
 def test_a_port_that_does_not_exist_is_said_in_one_line(port: str, tmp_path: Path) -> None:
     """Port 0 is none either: nobody would know the issuer's URL."""

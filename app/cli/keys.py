@@ -35,6 +35,7 @@ def list_keys(as_json: bool) -> None:
     for life in lives:
         about = keys.about(life, now)
         click.echo(f"{life.kid:<43}  {life.algorithm}  {life.state(now):<9}  {about}")
+    _say_if_shared(lives, now)
 
 
 @group.command("rotate")
@@ -43,6 +44,7 @@ def rotate() -> None:
     """Let the stand-by sign, and the key that signs now retire when its tokens are over."""
     life, when = keys.rotate(_ring().policy, _ring().secret_key, operator())
     click.echo(f"From {_time(when)} on, {life.kid} signs. Tokens signed before stay good.")
+    _say_if_shared(keys.every_key(), when)
 
 
 @group.command("retire", context_settings=_A_NAME_MAY_BEGIN_WITH_A_DASH)
@@ -79,6 +81,11 @@ def rewrap() -> None:
 def _ring() -> KeyRing:
     ring: KeyRing = current_app.extensions["foxtrot_keys"]
     return ring
+
+
+def _say_if_shared(lives: list[Life], now: datetime) -> None:
+    if keys.Timetable(lives).shares_secret(now):
+        click.echo("The shared secret signs for services; the key pairs for this service alone.")
 
 
 def _consequences(removal: Removal, now: datetime) -> list[str]:

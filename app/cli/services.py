@@ -11,11 +11,16 @@ from flask.cli import AppGroup
 from app import services
 from app.cli.terminal import command, json_option, rfc3339
 from app.client import operator
-from app.services import Service
+from app.services import REREAD, Service
 
 group = AppGroup("services", help="Add, show and change services and machine clients.")
 
 name_argument = click.argument("name")
+
+_SOON = (
+    f"Tokens can be for it within {REREAD.seconds} seconds; who is signed in refreshes or signs in"
+    " anew."
+)
 
 
 @group.command("add")
@@ -33,6 +38,8 @@ def add_service(
         name, operator(), scopes=scopes, may=may, with_secret=with_secret
     )
     _show([service], as_json, secret=secret, single=True)
+    if not as_json:
+        _say_from_when(service)
 
 
 @group.command("list")
@@ -61,6 +68,7 @@ def set_scopes(name: str, scopes: tuple[str, ...]) -> None:
     service = _find(name)
     services.set_scopes(service, scopes, operator())
     click.echo(f"{service.name} declares: {service.declared_scopes or 'no scopes'}")
+    _say_from_when(service)
 
 
 @group.command("set-may")
@@ -116,6 +124,12 @@ def remove_service(name: str, yes: bool) -> None:
         click.confirm(f"Remove {name} for good?", abort=True)
     services.remove(service, operator())
     click.echo(f"{name} is removed.")
+
+
+def _say_from_when(service: Service) -> None:
+    """Say when a change is seen by the service that runs, which reads the table now and then."""
+    if service.declared_scopes or not service.granted_scopes:  # else it only calls others
+        click.echo(_SOON)
 
 
 def _find(name: str) -> Service:

@@ -27,6 +27,8 @@ def inspect_token(token: str, audience: str | None, as_json: bool) -> None:
     would be refused.
     """
     text = read_stdin().strip() if token == "-" else token  # noqa: S105 - a dash, no secret
+    if text[:7].lower() == "bearer ":
+        text = text[7:].strip()  # copied together with the header's scheme
     report = inspection.inspect(text, audience)
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_text())
     if report.reasons:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 
-from app import accounts, addresses, users
+from app import accounts, addresses, services, users
 from app.cli.terminal import command, find_user, json_option, read_stdin, rfc3339
 from app.client import operator
 from app.users import User
@@ -39,6 +39,7 @@ def create_user(
         raise click.ClickException("A user with this e-mail address exists already.")
     granted = [*_checked_scopes(scopes), *([users.ADMIN] if admin else [])]
     user = users.create(email, _read_password(password_stdin), operator(), scopes=granted)
+    _warn_of_undeclared(scopes)
     _show([user], as_json, single=True)
 
 
@@ -78,6 +79,7 @@ def set_scopes(email: str, scopes: tuple[str, ...]) -> None:
     """Replace the scopes that a user holds besides everybody's; none takes all away."""
     user = find_user(email)
     users.set_scopes(user, _checked_scopes(scopes), operator())
+    _warn_of_undeclared(scopes)
     click.echo(f"{user.email} holds: {' '.join(sorted(user.scopes))}")
 
 
@@ -146,6 +148,17 @@ def _checked_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
         if not users.is_scope(scope):
             raise click.UsageError(f"{scope!r} is not a scope: no spaces, quotes or backslashes.")
     return scopes
+
+
+def _warn_of_undeclared(scopes: tuple[str, ...]) -> None:
+    """Say which scopes open nothing yet: they may be misspelt, or their service follows."""
+    declared = services.declared_by()
+    if unknown := sorted(set(scopes) - declared - services.OWN_SCOPES):
+        click.echo(
+            f"Warning: no service declares {' '.join(unknown)}. Declared are:"
+            f" {' '.join(sorted(declared)) or 'none'}.",
+            err=True,
+        )
 
 
 def _show(shown: list[User], as_json: bool, *, single: bool = False) -> None:

@@ -178,6 +178,11 @@ def _find(kid: str) -> Life:
     life = next((life for life in every_key() if life.kid == kid), None)
     if life is None:
         raise KeyRefused(f"There is no key {kid!r}. See: flask keys list")
+    if life.algorithm == HS256 and life.may_retire_from is not None:
+        raise KeyRefused(
+            "The shared secret is a setting: take FOXTROT_SHARED_SECRET away after"
+            f" {_time(life.may_retire_from)}."
+        )
     if life.algorithm == HS256:
         raise KeyRefused(
             "The shared secret is a setting. Choose another FOXTROT_ALGORITHM to move away from"
@@ -204,8 +209,8 @@ def _refuse_what_breaks(life: Life, now: datetime) -> None:
         waiting = timetable().stand_by()
         rotated = max(now, waiting.may_sign_from if waiting else now + KNOWN_AFTER) + SWITCH
         raise KeyRefused(
-            f"{life.kid} signs. Replace it first, with: flask keys rotate",
-            safe_from=life.end_of_tokens(rotated),
+            f"{life.kid} signs. Replace it first, with `flask keys rotate`. It can be taken away"
+            f" once its tokens are over, not before {_time(life.end_of_tokens(rotated))}."
         )
 
 

@@ -52,7 +52,11 @@ def add(
             db.session.flush()
             _record(Event.SERVICE_ADDED, service, client, now)
     except IntegrityError:
-        raise ValidationFailed({"name": [f"There is a service {name} already."]}) from None
+        said = (
+            f"There is a service {name} already. To change its scopes:"
+            f" flask services set-scopes {name} SCOPE…"
+        )
+        raise ValidationFailed({"name": [said]}) from None
     return service, secret
 
 

@@ -101,7 +101,7 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
     app.register_error_handler(HTTPException, _refuse_http)
     for failure in database_failures:
         app.register_error_handler(failure, _refuse_for_database)
-    access.bearer.guard(app)
+    access.guard(app)
 
 
 def _refuse(refusal: AppError) -> Response:

@@ -23,7 +23,7 @@ from app.users import ADMIN
 from app.views import browser
 from foxtrot import InvalidToken, KeySource, Token, Verifier
 from foxtrot import Unavailable as CannotKnow
-from foxtrot.flask import Bearer
+from foxtrot.flask import Bearer, commands, routes
 from foxtrot.flask import public as public  # the views take all three from here
 
 P = ParamSpec("P")
@@ -31,6 +31,15 @@ R = TypeVar("R")
 
 bearer = Bearer()
 _log = logging.getLogger("foxtrot.app")
+
+
+def guard(app: Flask) -> None:
+    """Refuse undecided routes, as `Bearer.guard` does, before there are keys for `init_app`.
+
+    The keys are in the database, which is opened when the app is about to serve.
+    """
+    routes.guard(app, ())
+    commands.attach(app)
 
 
 def init_app(

@@ -34,6 +34,7 @@ from app.views.messages import TokenAnswer, scope_names, token_answer
 blueprint = Blueprint("oauth", __name__, url_prefix="/oauth")
 
 GRANT: Final = "client_credentials"
+_NO_ID: Final = "The client_id is the service's id, which begins with s_, not its name."
 
 Text = Annotated[str, Field(max_length=1000)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=50)]
@@ -140,7 +141,12 @@ def _caller(form: ClientForm) -> Service:
     :raises TooManyAttempts: likewise, and neither did too many others.
     """
     client_id, secret = _credentials(form)
-    return machines.authenticate(client_id, secret, browser.client())
+    try:
+        return machines.authenticate(client_id, secret, browser.client())
+    except InvalidClient:
+        if client_id.startswith("s_"):
+            raise
+        raise InvalidClient(f"{InvalidClient.detail} {_NO_ID}") from None
 
 
 def _credentials(form: ClientForm) -> tuple[str, str]:

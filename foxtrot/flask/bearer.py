@@ -126,8 +126,11 @@ class Bearer:
         :param public: endpoints that anybody may call although the service cannot
             decorate their views, such as "static".
         :raises UndecidedRoutes: there are such routes; the message names them all.
-        :raises Misuse: there is no such endpoint, or it asks for a token.
+        :raises Misuse: there is no such endpoint, or it asks for a token; or `init_app` was not
+            called, and there are no settings of the constructor.
         """
+        if self._default is None and self not in app.extensions.get("foxtrot", {}):
+            raise misuse("Call bearer.init_app(app, issuer=…, audience=…) before bearer.guard.")
         guard(app, public)
         attach(app)
 

@@ -14,6 +14,7 @@ from foxtrot.errors import UNSIGNED_REASONS, InvalidToken, Unavailable
 from foxtrot.flask.answers import Refusal, answer, quotable
 from foxtrot.flask.credentials import credentials, is_token
 from foxtrot.flask.demand import Demand
+from foxtrot.flask.misuse import misuse
 from foxtrot.keys import KeySource
 from foxtrot.verifier import DEFAULT_LEEWAY, OnStale, Status, Verifier
 
@@ -58,6 +59,11 @@ class Gate:
         locations: Sequence[Literal["header", "query"]] = ("header",),
         **verifier: Unpack[VerifierSettings],
     ) -> None:
+        if unknown := [name for name in verifier if name not in VerifierSettings.__annotations__]:
+            known = ", ".join(["issuer", "audience", *Settings.__annotations__])
+            raise misuse(f"Bearer takes no {unknown[0]!r}; it takes {known}.")
+        if audience is not None and not isinstance(audience, str):
+            raise misuse("audience is the service's own name: one name, not a list.")
         if not issuer or not audience:
             raise ValueError("Bearer needs an issuer and an audience.")
         if not locations or set(locations) - {"header", "query"}:
@@ -86,7 +92,7 @@ class Gate:
         except InvalidToken as error:
             raise self._refusal_of(text, error) from None
         except Unavailable as error:
-            raise Refusal(503, "unavailable", str(error), retry_after=error.retry_after) from None
+            raise Refusal(503, "unavailable", error.detail, retry_after=error.retry_after) from None
         except Exception as error:
             _log.exception("The scopes of a token could not be judged")
             raise Refusal(503, "unavailable", _UNKNOWN, retry_after=5) from error

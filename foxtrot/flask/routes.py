@@ -22,6 +22,7 @@ R = TypeVar("R")
 AnyView = Callable[..., Any]
 
 ANYBODY: Final = "anybody"
+_NOTHING: Final[Any] = object()
 _PUBLIC: Final = "foxtrot_public"
 _SILENT: Final = frozenset({"HEAD", "OPTIONS"})
 _METHODS: Final = frozenset(name.upper() for name in http_method_funcs)
@@ -48,11 +49,13 @@ class Row(NamedTuple):
     who: tuple[str, ...]
 
 
-def public(view: Callable[P, R]) -> Callable[P, R]:
+def public(view: Callable[P, R] = _NOTHING, /) -> Callable[P, R]:
     """Anybody may call this view, also where the blueprint is protected.
 
     :raises Misuse: it is no function, or it wants a token at the same time.
     """
+    if view is _NOTHING:
+        raise misuse("@public has no parentheses: write @public.")
     if is_no_function(view):
         raise misuse(
             "@public stands above a function; for a class write decorators = [public] in it."

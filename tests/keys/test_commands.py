@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskCliRunner
 
 from app.audit import Event
+from app.db import utcnow
 from app.keys.life import ELSEWHERE, SWITCH
 from tests.conftest import MakeApp, on_both_databases
 from tests.keys.conftest import (
@@ -113,7 +114,26 @@ def test_the_shared_secret_has_its_line(fresh: MakeApp) -> None:
     app = fresh(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SHARED)
     said = told(app.test_cli_runner(), "list")
     assert re.search(r"shared-secret +HS256  active     signs since", said)
+    assert "The shared secret signs for services" in said
     assert SHARED not in said
+
+
+def test_a_rotation_says_that_services_share_a_secret(fresh: MakeApp) -> None:
+    """The key pairs are for the login service alone."""
+    app = fresh(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SHARED)
+    with app.app_context():
+        age(app, READY)
+    said = told(app.test_cli_runner(), "rotate")
+    assert "The shared secret signs for services" in said
+
+
+def test_it_is_said_until_when_the_shared_secret_has_to_stay(fresh: MakeApp) -> None:
+    """Once the settings have moved away from it."""
+    fresh(FOXTROT_ALGORITHM="HS256", FOXTROT_SHARED_SECRET=SHARED)
+    app = fresh(FOXTROT_SHARED_SECRET=SHARED)
+    said = refused(app.test_cli_runner(), "retire", "shared-secret")
+    assert "take FOXTROT_SHARED_SECRET away after" in said
+    assert moments(said)[0] > utcnow()
 
 
 # Rotate

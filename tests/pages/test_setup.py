@@ -57,6 +57,12 @@ def test_looking_at_the_setup_page_does_not_use_the_link_up(
     assert set_up(client, token).status_code == 303
 
 
+def test_an_old_setup_link_names_the_command_for_a_new_one(client: FlaskClient) -> None:
+    """Whoever opens it runs the service, as a rule."""
+    answer = get(client, "/setup?token=old")
+    assert (answer.status_code, "flask setup-link" in answer.text) == (404, True)
+
+
 def test_a_setup_link_is_good_once(app: Flask) -> None:
     """Even after the administrator it made is gone."""
     token = setup_secret(app)

@@ -115,6 +115,16 @@ def test_who_is_nobody_is_refused(client: FlaskClient, worker: Machine, how: str
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("name", ["worker", "nobody"])
+def test_who_gives_a_name_is_told_that_the_id_is_wanted(
+    client: FlaskClient, worker: Machine, name: str
+) -> None:
+    """In the same words whether there is such a service or not."""
+    answer = post(client, "token", GRANT, Machine(name, worker.secret))
+    assert refusal(answer) == (401, "invalid_client")
+    assert "begins with s_" in answer.get_json()["error_description"]
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_each_route_asks_who_it_is(client: FlaskClient, worker: Machine, path: str) -> None:
     """RFC 7662 section 2.1, RFC 7009 section 2.1."""

@@ -86,9 +86,23 @@ def test_services_are_listed_in_words(runner: FlaskCliRunner, worker: Machine) -
 
 def test_scopes_are_replaced(runner: FlaskCliRunner, worker: Machine) -> None:
     """Those that it declares, and those that it may use."""
-    assert run(runner, "set-scopes", "billing", "billing:all") == "billing declares: billing:all\n"
-    assert run(runner, "set-scopes", "billing") == "billing declares: no scopes\n"
+    said = run(runner, "set-scopes", "billing", "billing:all")
+    assert said.startswith("billing declares: billing:all\n")
+    assert run(runner, "set-scopes", "billing").startswith("billing declares: no scopes\n")
     assert run(runner, "set-may", "worker", "notes:write") == "worker may use: notes:write\n"
+
+
+def test_it_is_said_from_when_tokens_can_be_for_a_service(runner: FlaskCliRunner) -> None:
+    """The service that runs looks again every half minute; a machine gets no tokens of others."""
+    assert "within 30 seconds" in run(runner, "add", "reports", "--scope", "reports:read")
+    assert "within 30 seconds" in run(runner, "set-scopes", "reports", "reports:all")
+    assert "within 30 seconds" not in run(runner, "add", "cron", "--may", "notes:write")
+
+
+def test_a_name_that_is_taken_leads_to_the_command_that_changes_it(runner: FlaskCliRunner) -> None:
+    """Who wants another scope for it needs no second service."""
+    said = run(runner, "add", "notes", "--scope", "notes:all", code=1)
+    assert "flask services set-scopes notes" in said
 
 
 def test_a_service_is_disabled_enabled_and_removed(

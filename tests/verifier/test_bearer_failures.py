@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from foxtrot import InvalidToken, JWKSet, Token, Unavailable
+from foxtrot import InvalidToken, IssuerKeys, JWKSet, Token, Unavailable
 from foxtrot.flask import Bearer
 from foxtrot.jwk import Key
 from tests.verifier.minting import (
@@ -54,6 +54,14 @@ def test_a_key_source_that_fails_is_503(where: str, error: Exception, mint: Mint
     answer = ask(client, mint())
     assert answer.status_code == 503
     assert "Retry-After" in answer.headers
+
+
+def test_callers_are_not_told_why_the_keys_cannot_be_had(mint: Mint) -> None:
+    """The log is: an address and an error within are nobody's business."""
+    nowhere = "http://127.0.0.1:1"
+    answer = ask(notes_client(keys=[IssuerKeys(nowhere)]), mint())
+    assert answer.status_code == 503
+    assert answer.get_json()["detail"] == "The keys of the issuer cannot be had at the moment."
 
 
 class NonsenseSource(CountingSource):

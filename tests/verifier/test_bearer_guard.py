@@ -12,7 +12,7 @@ from flask import Blueprint, Flask
 
 from foxtrot.flask import Bearer, Misuse, UndecidedRoutes, public
 from tests.processes import ROOT, clean_environ, flask
-from tests.verifier.minting import Mint
+from tests.verifier.minting import AUDIENCE, ISSUER, Mint
 from tests.verifier.service import HEAD, ask
 
 
@@ -50,6 +50,16 @@ def test_an_app_whose_routes_are_all_decided_starts(bearer: Bearer, app: Flask, 
     answers = {path: ask(client, None, path).status_code for path in ("/notes", "/me", "/open")}
     assert answers == {"/notes": 401, "/me": 401, "/open": 200}
     assert ask(client, mint(), "/notes").text == "in"
+
+
+def test_a_guard_without_settings_refuses_the_start(app: Flask) -> None:
+    """Where `init_app` was forgotten, or called for another app; every request would fail."""
+    bearer = Bearer()
+    bearer.init_app(Flask("other"), ISSUER, AUDIENCE)
+    with pytest.raises(Misuse, match=r"test_bearer_guard.py:\d+: Call bearer.init_app"):
+        bearer.guard(app)
+    bearer.init_app(app, ISSUER, AUDIENCE)
+    bearer.guard(app)
 
 
 def test_undecided_routes_refuse_the_start_and_are_all_named(bearer: Bearer, app: Flask) -> None:

@@ -40,6 +40,7 @@ MODULES = {
     "age as truth": ("max_age is", "@app.get('/')\n@bearer.required(max_age=True)"),
     "half a second": ("max_age is", "@app.get('/')\n@bearer.required(max_age=0.5)"),
     "odd on_stale": ("on_stale is", "@app.get('/')\n@bearer.required(on_stale='maybe')"),
+    "public with parentheses": ("no parentheses", "@app.get('/')\n@public()"),
     "public and guarded": ("@public", "@app.get('/')\n@public\n@bearer.required()"),
     "guarded and public": ("@public", "@app.get('/')\n@bearer.required()\n@public"),
 }  # fmt: skip
@@ -66,6 +67,22 @@ def test_misuse_is_an_error_at_import_with_file_and_line(case: str, tmp_path: Pa
     assert isinstance(error, Misuse)
     assert re.match(rf"{re.escape(str(path))}:({lines}): ", str(error))
     assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"audiance": AUDIENCE}, "takes no 'audiance'; it takes issuer, audience, "),
+        ({"audience": [AUDIENCE, "billing"]}, "one name, not a list"),
+    ],
+)
+def test_settings_that_are_none_are_named(settings: Any, said: str) -> None:
+    """With the file and line, and with what there is."""
+    with pytest.raises(Misuse, match=said) as caught:
+        Bearer(ISSUER, **settings)
+    assert str(caught.value).startswith(f"{__file__}:")
+    with pytest.raises(Misuse, match=said):
+        Bearer().init_app(Flask("service"), ISSUER, **settings)
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,28 @@ def test_metadata_of_another_issuer_are_refused(
     """RFC 8414 section 3.3: `issuer` must be the very one that was asked."""
     name = claimed.replace("{url}", site.url) if isinstance(claimed, str) else claimed
     site.serve(METADATA, {"issuer": name, "jwks_uri": site.url + JWKS})
-    with pytest.raises(Unavailable, match="not those of"):
+    with pytest.raises(Unavailable, match="not those of") as caught:
         source.find("es-1", "ES256")
+    if isinstance(name, str):
+        assert f"they are of {name!r}" in str(caught.value)
     assert JWKS not in site.requests
+
+
+def test_a_foreign_name_in_the_message_is_short_and_printable(
+    source: IssuerKeys, site: Site
+) -> None:
+    """It comes from whoever answers there."""
+    site.serve(METADATA, {"issuer": "\n\x1b\u202e" * 1000, "jwks_uri": site.url + JWKS})
+    with pytest.raises(Unavailable, match="they are of") as caught:
+        source.find("es-1", "ES256")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
+
+
+def test_https_where_http_is_spoken_is_said(site: Site) -> None:
+    """A frequent mistake, and what Python calls it helps nobody."""
+    with pytest.raises(Unavailable, match="perhaps plain http is spoken there"):
+        IssuerKeys(site.url.replace("http:", "https:")).find("es-1", "ES256")
 
 
 @pytest.mark.parametrize("text", [[], "x", 5, None, True], ids=repr)
