@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from foxtrot import IssuerKeys, PublicKey, Unavailable, Verifier
+from foxtrot import IssuerKeys, PublicKey, Unavailable, Verifier, fetch
 from foxtrot.fetch import MAX_ANSWER_BYTES
 from foxtrot.issuer import RETRY_SECONDS, metadata_url
 from tests.verifier.minting import (
@@ -294,6 +294,14 @@ class Dripping:
 
 
 # Hostile and broken answers
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_answer_that_was_cut_is_not_taken_for_whole(site: Site) -> None:
+    """Without a length it ends where the connection does, which is here where time was over."""
+    site.drip("/list", b"HTTP/1.1 200 OK\r\n\r\n[1, 2]", b" ")
+    with pytest.raises(TimeoutError, match="longer than"):
+        fetch.get(f"{site.url}/list")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
