@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, bindparam, select, update
 
 from app import addresses, audit, passwords, throttles, users
 from app.audit import Event
@@ -40,7 +41,7 @@ def authenticate(email: str, password: str, client: Client, now: datetime | None
     :raises TooManyAttempts: there were too many; nothing is judged.
     :raises Busy: too many others are judged at the moment; likewise, and this one is not counted.
     """
-    known = _known(users.by_email(email), email)
+    known = _known(_stored(email), email)
     with throttles.password_try(known.account, client, now=now):
         proof = _prove(known, password)
         if proof is None:
@@ -89,7 +90,24 @@ class _Known:
     proof: Proof | None = None
 
 
-def _known(user: User | None, typed: str) -> _Known:
+_Stored = Row[int, str, str, datetime, datetime | None, datetime | None]
+_STORED: Final = select(
+    User.id,
+    User.public_id,
+    User.password_hash,
+    User.password_changed_at,
+    User.disabled_at,
+    User.unlocked_at,
+).where(User.email_key == bindparam("key"))
+_PUBLIC_ID: Final = select(User.public_id).where(User.email_key == bindparam("key"))
+
+
+def _stored(email: str) -> _Stored | None:
+    """What is stored of an address: no object is made of it, whose time would tell that it is."""
+    return db.session.execute(_STORED, {"key": addresses.fold(email) or ""}).first()
+
+
+def _known(user: User | _Stored | None, typed: str) -> _Known:
     if user is None:
         return _Known(Account(typed))
     since = user.password_changed_at
@@ -117,9 +135,9 @@ def _record_failure(
 ) -> None:
     """Write down a failed sign-in: the user's, unless they were deleted while it was judged."""
     with transaction():
-        user = users.by_email(email)
-        public_id = user.public_id if user else None
-        typed = None if public_id else addresses.fold(email) or email
+        key = addresses.fold(email)
+        public_id = db.session.scalar(_PUBLIC_ID, {"key": key or ""})
+        typed = None if public_id else key or email
         audit.record(
             Event.LOGIN_FAILED, client, user=public_id, typed=typed, reason=reason, now=now
         )
