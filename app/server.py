@@ -13,8 +13,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -76,7 +78,16 @@ def serve(
 
 
 def _loaded(load: Callable[[], Application], threads: int, most: int) -> Any:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     return Buffered(load(), threads, most)
+
+
+def _end_with_parent() -> None:
+    """Stop a worker whose parent was killed: it would keep the port, and nobody could stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _allow_open_files() -> None:

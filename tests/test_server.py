@@ -284,3 +284,17 @@ def test_it_stops_without_a_word(tmp_path: Path) -> None:
             found.process.send_signal(signal.SIGTERM)
             assert found.process.wait(30) == 0
             assert "panic" not in (found.process.stdout.read() if found.process.stdout else "")
+
+
+def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
+    """Not even one that was killed: the port is free again."""
+    with served(cheap_settings(tmp_path), "--workers", "2") as found:
+        found.process.kill()
+        found.process.wait(30)
+        until(lambda: not listens(found.port))
+
+
+def listens(port: int) -> bool:
+    """Say whether anybody is there."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
