@@ -24,7 +24,7 @@ from app.client import Client
 from app.errors import InvalidRequest, InvalidScope, InvalidTarget
 from app.ids import new_id, new_secret
 from app.probe import Answer, Lure, Target, send
-from app.sessions import Ending, LoginSession
+from app.sessions import Ending, Snapshot
 from app.tokens import Wish
 from app.users import ADMIN, User
 from app.verdicts import Finding, Report, judge
@@ -165,15 +165,15 @@ def _made_for_it(plan: Plan, client: Client) -> Iterator[User]:
 
 
 @contextmanager
-def _session_of(user: User, client: Client) -> Iterator[LoginSession]:
-    session, _ = sessions.start(user, client, with_secret=False)
+def _session_of(user: User, client: Client) -> Iterator[Snapshot]:
+    session = sessions.start(user, client)
     try:
         yield session
     finally:
         sessions.end(session, Ending.ENDED_BY_OPERATOR, client)
 
 
-def _mint(session: LoginSession, plan: Plan) -> str:
+def _mint(session: Snapshot, plan: Plan) -> str:
     return tokens.mint(session, Wish(audience=(plan.audience,), scope=plan.scopes or None)).text
 
 
@@ -199,7 +199,7 @@ def _quoted(answer: Answer) -> str:
     return f" It says: {detail[:300]}" if isinstance(detail, str) and detail.isprintable() else ""
 
 
-def _late_doubt(plan: Plan, session: LoginSession) -> str:
+def _late_doubt(plan: Plan, session: Snapshot) -> str:
     """Whether a good token is still accepted when all is done."""
     if send(plan.target, _mint(session, plan)).is_success:
         return ""

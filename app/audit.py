@@ -13,10 +13,21 @@ import hmac
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flask import current_app
-from sqlalchemy import BigInteger, Index, Integer, delete, func, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    Index,
+    Integer,
+    Table,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import logs
@@ -105,6 +116,7 @@ class AuditEvent(Base):
 
 
 _COLUMNS: Final = tuple(AuditEvent.__table__.columns.keys())
+_INSERT: Final = insert(cast(Table, AuditEvent.__table__))
 
 
 def record(
@@ -141,7 +153,7 @@ def record(
     }
     if event not in LOG_ONLY:
         with transaction():
-            db.session.add(AuditEvent(**columns))
+            db.session.connection().execute(_INSERT, columns)
     on_commit(lambda: _tell(columns))
 
 

@@ -22,7 +22,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -137,13 +137,15 @@ class Lanes:
         """Be the thread of a lane until nobody waits."""
         _yield_to_others()
         try:
-            while self._jobs:
-                with self._lane(number):
-                    job = self._next()
-                    if job is not None:
-                        self._note(1)
-                        job.do()
-                        self._note(-1)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            with self._file(f"{number}") as lane, self._file(f"{number}.next") as turn:
+                while self._jobs:
+                    with self._held(lane, turn):
+                        job = self._next()
+                        if job is not None:
+                            self._note(1)
+                            job.do()
+                            self._note(-1)
         except OSError as error:
             self._refuse_all(error)
         finally:
@@ -167,20 +169,21 @@ class Lanes:
             job.refuse()
 
     @contextmanager
-    def _lane(self, number: int) -> Iterator[None]:
+    def _held(self, lane: int, turn: int) -> Iterator[None]:
         """Hold a lane of the machine. While another process has it, other lanes are tried, too.
 
         Whoever had a lane stands behind those who wait for it: one of them holds the second
         file, and is next.
         """
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        with self._file(f"{number}") as lane:
-            with self._file(f"{number}.next") as turn:
-                if not _locks(turn) or not _locks(lane):
-                    self._start_thread()
-                    fcntl.flock(turn, fcntl.LOCK_EX)
-                    fcntl.flock(lane, fcntl.LOCK_EX)
+        try:
+            if not _locks(turn) or not _locks(lane):
+                self._start_thread()
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                fcntl.flock(lane, fcntl.LOCK_EX)
+            fcntl.flock(turn, fcntl.LOCK_UN)
             yield
+        finally:
+            fcntl.flock(lane, fcntl.LOCK_UN)
 
     @contextmanager
     def _file(self, name: str) -> Iterator[int]:
@@ -222,7 +225,8 @@ class _Job(Generic[R]):
 
     def result(self, patience: float) -> R:
         """Wait so many seconds for it to begin, and then for its end."""
-        wait([self._future], patience)
+        with suppress(TimeoutError):
+            return self._future.result(patience)
         if self._future.cancel():
             raise Busy
         return self._future.result()

@@ -10,8 +10,9 @@ from app.audit import Event
 from app.client import Client
 from app.db import core_statements, transaction, utcnow
 from app.errors import NotSignedIn
+from app.ids import digest, new_id, new_secret
 from app.refresh_tokens import Attempt, Successor
-from app.sessions import Ending, LoginSession
+from app.sessions import Ending, LoginSession, Snapshot
 from app.tokens import ANYTHING, AccessToken, Wish
 from app.users import User
 
@@ -20,8 +21,9 @@ from app.users import User
 class SignIn:
     """A session that began, whose it is, and what its client gets: that is shown once."""
 
-    session: LoginSession
+    session: Snapshot
     user_id: str
+    password_changed_at: datetime
     secret: str | None = None
     refresh_token: str | None = None
     access_token: AccessToken | None = None
@@ -82,11 +84,24 @@ def with_tokens(
     with transaction():
         user = proofs.hold(proof)
         grant = tokens.choose_grant(user, wish)
-        session, _ = sessions.start(user, client, with_secret=False, grant=grant, now=now)
-        refresh_token = refresh_tokens.begin(session)
+        session_id = new_id("s")
+        refresh_token = refresh_tokens.first(session_id)
+        session = sessions.start(
+            user,
+            client,
+            public_id=session_id,
+            refresh_hash=digest(refresh_token),
+            grant=grant,
+            now=now,
+        )
         access_token = tokens.mint(session, now=now)
-        user_id = user.public_id
-    return SignIn(session, user_id, refresh_token=refresh_token, access_token=access_token)
+        return SignIn(
+            session,
+            user.public_id,
+            user.password_changed_at,
+            refresh_token=refresh_token,
+            access_token=access_token,
+        )
 
 
 def refresh(
@@ -165,5 +180,8 @@ def begin_with_cookie(
     user: User, client: Client, instead_of: LoginSession | None, now: datetime | None
 ) -> SignIn:
     """Begin a browser's session for a user who has just proved who they are, or was just made."""
-    session, secret = sessions.start(user, client, with_secret=True, instead_of=instead_of, now=now)
-    return SignIn(session, user.public_id, secret=secret)
+    secret = new_secret()
+    session = sessions.start(
+        user, client, secret_hash=digest(secret), instead_of=instead_of, now=now
+    )
+    return SignIn(session, user.public_id, user.password_changed_at, secret)

@@ -17,7 +17,7 @@ from sqlalchemy import Row, bindparam, select, update
 from app import addresses, audit, passwords, throttles, users
 from app.audit import Event
 from app.client import Client
-from app.db import db, release, row_count, transaction
+from app.db import core_statements, db, release, row_count, transaction
 from app.errors import InvalidCredentials, WrongPassword
 from app.throttles import Account
 from app.users import User
@@ -74,8 +74,7 @@ def hold(proof: Proof) -> User:
 
     :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
     """
-    query = select(User).where(User.id == proof.user_id).with_for_update(key_share=True)
-    user = db.session.scalar(query.execution_options(populate_existing=True))
+    user = db.session.scalar(_HELD, {"user_id": proof.user_id})
     if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
         raise InvalidCredentials
     return user
@@ -99,12 +98,19 @@ _STORED: Final = select(
     User.disabled_at,
     User.unlocked_at,
 ).where(User.email_key == bindparam("key"))
+_HELD: Final = (
+    select(User)
+    .where(User.id == bindparam("user_id"))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
 _PUBLIC_ID: Final = select(User.public_id).where(User.email_key == bindparam("key"))
 
 
 def _stored(email: str) -> _Stored | None:
     """What is stored of an address: no object is made of it, whose time would tell that it is."""
-    return db.session.execute(_STORED, {"key": addresses.fold(email) or ""}).first()
+    with core_statements() as connection:
+        return connection.execute(_STORED, {"key": addresses.fold(email) or ""}).first()
 
 
 def _known(user: User | _Stored | None, typed: str) -> _Known:

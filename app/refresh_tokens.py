@@ -117,11 +117,9 @@ class FirstUse:
     claim: Mapping[str, Any]
 
 
-def begin(session: LoginSession) -> str:
-    """Make the first token of a session's family, inside the transaction that begins it."""
-    text = _sealed(f"{session.public_id}.1.{new_secret()}", _all_keys()[0])
-    session.refresh_hash = digest(text)
-    return text
+def first(session_id: str) -> str:
+    """Make the first token of the family of a session that is about to begin."""
+    return _sealed(f"{session_id}.1.{new_secret()}", _all_keys()[0])
 
 
 def present(
@@ -152,7 +150,7 @@ def snapshot_of(attempt: Attempt) -> Snapshot | None:
     session = sessions.find(attempt.session_id)
     found = None
     if session is not None and session.is_live(attempt.now) and _is_answered(attempt, session):
-        user = Holder(session.user.public_id, session.user.email, session.user.own_scopes)
+        user = Holder.of(session.user)
         times = (session.authenticated_at, session.created_at, session.last_seen_at)
         found = Snapshot(session.id, session.public_id, *times, session.grant, user)
     release()

@@ -123,7 +123,8 @@ class Buffered:
         environ, body = environ_of(scope), b""
         if "HTTP_TRANSFER_ENCODING" in environ or environ.get("CONTENT_LENGTH", "0") != "0":
             try:
-                body = await asyncio.wait_for(self._body(environ, protocol), BODY_SECONDS)
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await self._body(environ, protocol)
             except TimeoutError:
                 protocol.response_empty(408, [("connection", "close")])
                 return

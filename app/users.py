@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -64,6 +64,11 @@ class Holder:
     public_id: str
     email: str
     own_scopes: str
+
+    @classmethod
+    def of(cls, user: User) -> Holder:
+        """Take it from a user that was read by the ORM."""
+        return cls(user.public_id, user.email, user.own_scopes)
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -126,6 +131,11 @@ def save(user: User, client: Client) -> None:
         raise EmailTaken from None
 
 
+_LOCK: Final = (
+    select(User.id).where(User.id == bindparam("user_id")).with_for_update(key_share=True)
+)
+
+
 def lock(user_id: int) -> bool:
     """Inside a transaction, keep a row for oneself; say whether it is still there.
 
@@ -133,8 +143,7 @@ def lock(user_id: int) -> bool:
     of these wait for each other, each with what the other wants. New rows that only refer to
     the user are not kept waiting (`FOR NO KEY UPDATE`).
     """
-    query = select(User.id).where(User.id == user_id)
-    return db.session.scalar(query.with_for_update(key_share=True)) is not None
+    return db.session.scalar(_LOCK, {"user_id": user_id}) is not None
 
 
 def lock_all() -> None:

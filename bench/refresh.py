@@ -49,7 +49,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from the 
 from app import create_app, login, refresh_tokens, schema, sessions, tokens
 from app.client import Client
 from app.db import db, disconnect, engine_options, init_app, transaction, utcnow
-from app.ids import new_id
+from app.ids import digest, new_id
 from app.users import User
 from tests import postgresql
 from tests.support import cheap_settings, postgresql_settings
@@ -237,8 +237,16 @@ def add_user(number: int) -> User:
 
 def begin(user: User) -> str:
     """Begin a session, a while ago; give its token."""
-    session, _ = sessions.start(user, CLIENT, with_secret=False, now=utcnow() - 2 * PAUSE)
-    return refresh_tokens.begin(session)
+    session_id = new_id("s")
+    token = refresh_tokens.first(session_id)
+    sessions.start(
+        user,
+        CLIENT,
+        public_id=session_id,
+        refresh_hash=digest(token),
+        now=utcnow() - 2 * PAUSE,
+    )
+    return token
 
 
 def refreshed_before(token: str) -> str:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 
-from app import create_app, schema, services, users
+from app import create_app, schema, services, sessions, users
 from app.db import disconnect
+from app.ids import digest, new_secret
+from app.sessions import LoginSession
 from app.users import User
 from tests import postgresql
 from tests.support import ORIGIN, PASSWORD, SOMEWHERE, cheap_settings, postgresql_settings
@@ -155,6 +158,15 @@ def add_service(app: Flask, name: str, *scopes: str) -> None:
     """Register a service; `notes` is there from the first start."""
     with app.app_context():
         services.add(name, SOMEWHERE, scopes=scopes)
+
+
+def begin_session(user: User, now: datetime | None = None) -> tuple[LoginSession, str]:
+    """A browser's session, and the secret in its cookie; to be called in an app context."""
+    secret = new_secret()
+    public_id = sessions.start(user, SOMEWHERE, secret_hash=digest(secret), now=now).public_id
+    session = sessions.find(public_id)
+    assert session is not None
+    return session, secret
 
 
 def find_user(app: Flask, email: str) -> User:

@@ -19,7 +19,7 @@ from app.errors import InvalidScope, InvalidTarget, NotFound
 from app.sessions import Ending, LoginSession
 from foxtrot import Verifier
 from foxtrot.claims import Token
-from tests.conftest import MakeApp, add_service, add_user, find_user
+from tests.conftest import MakeApp, add_service, add_user, begin_session, find_user
 from tests.support import (
     ORIGIN,
     PASSWORD,
@@ -62,13 +62,11 @@ def claims(client: FlaskClient, alice: str) -> dict[str, Any]:
     return claims_of(access_token(client, alice))
 
 
-def start(
-    email: str, now: datetime = NOON, *, with_secret: bool = True
-) -> tuple[LoginSession, str | None]:
-    """A session that began at *now*; to be called in an app context."""
+def start(email: str, now: datetime = NOON) -> tuple[LoginSession, str]:
+    """A session that began at *now*, with its cookie; to be called in an app context."""
     user = users.by_email(email)
     assert user is not None
-    return sessions.start(user, SOMEWHERE, with_secret=with_secret, now=now)
+    return begin_session(user, now)
 
 
 def mint(email: str, now: datetime = NOON, **wanted: Any) -> dict[str, Any]:
@@ -403,22 +401,22 @@ def test_an_idle_session_ends(limited: Flask, alice: str, age: timedelta, lives:
         session, secret = start(alice)
         named = session.public_id, session.user.public_id
         assert (sessions.by_public_id(*named, now=NOON + age) is not None) == lives
-        assert (sessions.by_secret(secret or "", SOMEWHERE, NOON + age) is not None) == lives
+        assert (sessions.by_secret(secret, SOMEWHERE, NOON + age) is not None) == lives
 
 
 def test_use_of_the_cookie_keeps_a_session_alive(limited: Flask, alice: str) -> None:
     """Idle is counted from the last use."""
     with limited.app_context():
         _, secret = start(alice)
-        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 1.5 * DAY)
-        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 3 * DAY)
+        assert sessions.by_secret(secret, SOMEWHERE, NOON + 1.5 * DAY)
+        assert sessions.by_secret(secret, SOMEWHERE, NOON + 3 * DAY)
 
 
 def test_no_use_keeps_a_session_alive_for_ever(limited: Flask, alice: str) -> None:
     """The absolute limit is counted from the sign-in."""
     with limited.app_context():
         _, secret = start(alice)
-        lives = [sessions.by_secret(secret or "", SOMEWHERE, NOON + day * DAY) for day in range(7)]
+        lives = [sessions.by_secret(secret, SOMEWHERE, NOON + day * DAY) for day in range(7)]
     assert [session is not None for session in lives] == [True] * 5 + [False] * 2
 
 
@@ -426,8 +424,8 @@ def test_a_session_that_ended_by_age_does_not_come_back(limited: Flask, alice: s
     """Asking for it after the end is no use of it."""
     with limited.app_context():
         _, secret = start(alice)
-        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 3 * DAY) is None
-        assert sessions.by_secret(secret or "", SOMEWHERE, NOON + 3 * DAY + MINUTE) is None
+        assert sessions.by_secret(secret, SOMEWHERE, NOON + 3 * DAY) is None
+        assert sessions.by_secret(secret, SOMEWHERE, NOON + 3 * DAY + MINUTE) is None
 
 
 @pytest.mark.parametrize(
@@ -439,7 +437,7 @@ def test_the_last_use_is_noted_once_a_minute(
     """Not with every request, which would write each time."""
     with limited.app_context():
         session, secret = start(alice)
-        sessions.by_secret(secret or "", SOMEWHERE, NOON + timedelta(seconds=after))
+        sessions.by_secret(secret, SOMEWHERE, NOON + timedelta(seconds=after))
         db.session.expire_all()
         assert session.last_seen_at == NOON + timedelta(seconds=seen)
 
@@ -449,7 +447,7 @@ def test_a_short_limit_is_kept_alive_by_use(make_app: MakeApp, alice: str) -> No
     with make_app(FOXTROT_SESSION_IDLE_LIMIT="1m").app_context():
         _, secret = start(alice)
         moments = [NOON + timedelta(seconds=20 * step) for step in range(10)]
-        assert all(sessions.by_secret(secret or "", SOMEWHERE, now) for now in moments)
+        assert all(sessions.by_secret(secret, SOMEWHERE, now) for now in moments)
 
 
 def test_ending_a_session_again_changes_nothing(app: Flask, alice: str) -> None:
@@ -472,7 +470,7 @@ def test_a_session_is_found_only_with_its_own_subject(app: Flask, alice: str, bo
 def test_a_session_without_a_cookie_has_none_that_fits(app: Flask, alice: str) -> None:
     """A program's session cannot be entered with an empty or a guessed cookie."""
     with app.app_context():
-        start(alice, with_secret=False)
+        sessions.start(find_user(app, alice), SOMEWHERE, now=NOON)
         assert [sessions.by_secret(text, SOMEWHERE, NOON) for text in ("", "None", "null")] == [
             None
         ] * 3
@@ -482,7 +480,6 @@ def test_the_secret_of_a_cookie_is_not_stored(app: Flask, alice: str) -> None:
     """Who reads the database cannot enter."""
     with app.app_context():
         session, secret = start(alice)
-        assert secret
         assert secret not in str(vars(session))
         assert sessions.by_secret(str(session.secret_hash), SOMEWHERE, NOON) is None
 

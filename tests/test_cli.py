@@ -518,7 +518,7 @@ def verdict(runner: FlaskCliRunner, token: str, *options: str) -> tuple[int, lis
 def expired_token(app: Flask, email: str) -> str:
     """A token that was good an hour ago."""
     with app.app_context():
-        session, _ = sessions.start(find_user(app, email), SOMEWHERE, with_secret=False)
+        session = sessions.start(find_user(app, email), SOMEWHERE)
         return tokens.mint(session, now=utcnow() - timedelta(hours=1)).text
 
 

@@ -19,11 +19,11 @@ from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import addresses, create_app, proofs, sessions, users
+from app import addresses, create_app, proofs, users
 from app.db import db
 from app.errors import EmailTaken, InvalidCredentials, ValidationFailed
 from app.ids import new_id
-from tests.conftest import add_user, dispose, find_user
+from tests.conftest import add_user, begin_session, dispose, find_user
 from tests.support import (
     PASSWORD,
     SOMEWHERE,
@@ -319,7 +319,7 @@ def test_a_user_says_nothing_of_themselves_in_a_log(app: Flask, alice: str) -> N
     """What `repr` shows is the id."""
     with app.app_context():
         user = find_user(app, alice)
-        session, _ = sessions.start(user, SOMEWHERE, with_secret=True)
+        session, _ = begin_session(user)
         shown = repr(user) + repr(session)
         assert shown == f"<User {user.public_id}><LoginSession {session.public_id}>"
 

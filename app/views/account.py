@@ -41,7 +41,8 @@ def change_password() -> Response:
         return _page(refusal)
     except NotSignedIn:
         return redirect(url_for("pages.log_in"), 303)
-    return browser.know_device(_done("password"), _session())
+    user = _session().user
+    return browser.know_device(_done("password"), user.public_id, user.password_changed_at)
 
 
 @blueprint.post("/sessions/<session_id>/end")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -82,15 +83,14 @@ def begin(response: R, sign_in: SignIn) -> R:
     """Hand the browser the cookie of the session that begins."""
     lifetime = current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"]
     _set_cookie(response, _COOKIE, sign_in.secret or "", lifetime)
-    g.browser_session = sign_in.session
+    g.browser_session = None  # the one that the request came by has ended
     note_user(sign_in.user_id)
-    return know_device(response, sign_in.session)
+    return know_device(response, sign_in.user_id, sign_in.password_changed_at)
 
 
-def know_device(response: R, session: LoginSession) -> R:
-    """Mark the browser as one in which the user of this session proved their present password."""
-    user = session.user
-    mark = devices.mark(user.public_id, user.password_changed_at)
+def know_device(response: R, user_id: str, password_changed_at: datetime) -> R:
+    """Mark the browser as one in which a user has proved their present password."""
+    mark = devices.mark(user_id, password_changed_at)
     _set_cookie(response, _DEVICE, mark, int(devices.LIFETIME.total_seconds()))
     return response
 

@@ -332,7 +332,7 @@ def test_a_named_user_keeps_nothing_of_it(
 ) -> None:
     """Their other sessions go on, those of the attack end."""
     with app.app_context():
-        own, _ = sessions.start(find_user(app, alice), operator(), with_secret=False)
+        own = sessions.start(find_user(app, alice), operator())
         before = own.public_id
     assert attack.report(f"{serve()}/notes", *SCOPE, "--user", alice)["holds"]
     with app.app_context():

@@ -40,7 +40,7 @@ def begin(app: Flask, ago: timedelta, email: str = ALICE) -> str:
     """Begin a session in the past; gives its id."""
     with app.app_context():
         user = find_user(app, email)
-        session, _ = sessions.start(user, SOMEWHERE, with_secret=False, now=utcnow() - ago)
+        session = sessions.start(user, SOMEWHERE, now=utcnow() - ago)
         return session.public_id
 
 

@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import sessions, users
-from tests.conftest import add_user, find_user
+from app import users
+from tests.conftest import add_user, begin_session, find_user
 from tests.pages.conftest import (
     COOKIE,
     PUBLIC,
@@ -149,7 +149,7 @@ def test_on_https_a_cookie_without_the_prefix_is_ignored(on_https: Flask) -> Non
     client = on_https.test_client()
     with on_https.app_context():
         user = users.create("alice@example.com", PASSWORD, SOMEWHERE)
-        _, secret = sessions.start(user, SOMEWHERE, with_secret=True)
+        _, secret = begin_session(user)
     header = {"Cookie": f"{COOKIE}={secret}"}
     assert client.get("/account", headers=header, base_url=PUBLIC).status_code == 303
 

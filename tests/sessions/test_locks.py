@@ -17,7 +17,7 @@ from app import accounts, audit, links, login, sessions, users
 from app.db import db, utcnow
 from app.errors import InvalidCredentials, NotFound
 from app.sessions import Ending
-from tests.conftest import MakeApp, add_user, find_user, on_postgresql
+from tests.conftest import MakeApp, add_user, begin_session, find_user, on_postgresql
 from tests.sessions.crowd import PATIENCE, is_accepted, refresh, sign_in
 from tests.support import PASSWORD, SOMEWHERE, claims_of, log_in
 
@@ -202,9 +202,9 @@ def test_a_cookie_whose_session_ends_while_its_use_is_noted_is_dead(
     with app.app_context():
         earlier = utcnow() - timedelta(minutes=2)
         user = find_user(app, alice)
-        _, secret = sessions.start(user, SOMEWHERE, with_secret=True, now=earlier)
+        _, secret = begin_session(user, earlier)
     with psycopg.connect(postgresql_url) as other:
         other.execute("UPDATE login_sessions SET ended_at = 1")
-        asked = actors.begin(lambda: sessions.by_secret(secret or "", SOMEWHERE))
+        asked = actors.begin(lambda: sessions.by_secret(secret, SOMEWHERE))
         other.commit()
     assert asked.result(PATIENCE) is None

@@ -398,7 +398,7 @@ def test_the_first_session_after_all_were_lost_has_a_new_place(app: Flask, alice
     """A backup of the first day has never had a session."""
     with app.app_context():
         accounts.end_everything(SOMEWHERE)
-        session, _ = sessions.start(find_user(app, alice), SOMEWHERE, with_secret=False)
+        session = sessions.start(find_user(app, alice), SOMEWHERE)
         assert session.id >= SIZE
 
 

@@ -23,7 +23,7 @@ from app.audit import AuditEvent
 from app.client import Client
 from app.db import db, transaction
 from app.errors import NotSignedIn
-from app.ids import new_id
+from app.ids import digest, new_id
 from app.sessions import LoginSession
 from app.users import User
 from tests.support import claims_of
@@ -330,8 +330,12 @@ def sign_in(number: int) -> tuple[LoginSession, str]:
     )
     db.session.add(user)
     db.session.flush()
-    session, _ = sessions.start(user, HOME, with_secret=False, now=START)
-    return session, refresh_tokens.begin(session)
+    session_id = new_id("s")
+    token = refresh_tokens.first(session_id)
+    sessions.start(user, HOME, public_id=session_id, refresh_hash=digest(token), now=START)
+    session = sessions.find(session_id)
+    assert session is not None
+    return session, token
 
 
 def show(session: LoginSession, answer: Answer, at: float) -> None:
