@@ -42,6 +42,7 @@ from app import (
     tokens,
     views,
 )
+from app.application import Application
 from app.errors import StartRefused
 from app.keys import Policy
 from app.lanes import Lanes
@@ -78,7 +79,7 @@ def _for_terminal(error: Exception) -> Exception:
 
 
 def _build(environ: Mapping[str, str]) -> Flask:
-    app = Flask("app", template_folder=str(config.ROOT / "templates"), static_folder="static")
+    app = Application("app", template_folder=str(config.ROOT / "templates"), static_folder="static")
     app.config.update(config.load(environ))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["ISSUER"] = app.config["FOXTROT_PUBLIC_URL"] or _local_issuer(app)

@@ -37,7 +37,7 @@ from typing import Final
 
 import psutil
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run from the checkout
 
@@ -172,18 +172,17 @@ def fill_sessions(number: int) -> None:
     day = 86_400_000_000
     rows = number * SESSIONS_PER_USER
     values = {"rows": rows, "users": number, "begun": now - 10 * day, "used": now - day // 4}
-    with transaction():
-        db.session.execute(text(FILL[db.engine.dialect.name]), values)
-        ended = random.sample(range(1, rows + 1), ENDED_LATELY)
-        end = text("UPDATE login_sessions SET ended_at = :at WHERE id = :id")
-        db.session.execute(end, [{"at": now - day // 24, "id": each} for each in ended])
-
-
-def settle() -> None:
-    """Do what the database does by itself after a while: gather statistics."""
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        vacuum = db.engine.dialect.name == "postgresql"
+    ended = random.sample(range(1, rows + 1), ENDED_LATELY)
+    end = text("UPDATE login_sessions SET ended_at = :at WHERE id = :id")
+    engine = create_engine(db.engine.url)  # the service's own gives up after some seconds
+    with engine.begin() as connection:
+        connection.execute(text(FILL[engine.dialect.name]), values)
+        connection.execute(end, [{"at": now - day // 24, "id": each} for each in ended])
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # What the database does by itself after a while: gather statistics.
+        vacuum = engine.dialect.name == "postgresql"
         connection.execute(text("VACUUM ANALYZE" if vacuum else "ANALYZE"))
+    engine.dispose()
 
 
 @contextmanager
@@ -200,7 +199,6 @@ def house(settings: dict[str, str], number: int, folder: Path, turns: int) -> It
     file.unlink()
     with app.app_context():
         fill_sessions(number)
-        settle()
         first = [sign_in(f"User.{each}@mail0.example.com") for each in range(turns * 4 + 40)]
         disconnect()
     yield House(app, number, imported, first)

@@ -54,6 +54,9 @@ PEOPLE: Final = 40
 OPERATOR_EVERY: Final = 7.0
 """Seconds between two rotations of the keys, and two lots of old sessions."""
 
+ROTATES_AFTER: Final = 10
+"""Minutes until a key may sign that was published at the beginning; it is refused before."""
+
 BOUNDS: Final = {"memory MiB": (1.10, 24.0), "open files": (1.0, 8.0), "threads": (1.0, 8.0),
                  "connections": (1.0, 4.0), "rows": (1.10, 2_000.0)}  # fmt: skip
 """How much higher the end may be: this many times, and so much more."""
@@ -162,7 +165,7 @@ def age(number: int) -> None:
     for _ in range(number // 10):
         with transaction():
             for _ in range(10):
-                session, _ = sessions.start(user, client, with_secret=False, now=then)
+                session = sessions.start(user, client, now=then)
                 sessions.end(session, Ending.SIGNED_OUT, client, then)
         time.sleep(0.1)  # others write, too
 
@@ -293,6 +296,9 @@ def verdict(kind: str, minutes: float, tally: Tally) -> bool:
     for what, number in sorted(tally.answers.items()):
         print(f"  {what:24}{number:10,}")
     good = not tally.faults and tally.answers["refresh 200"] > 0
+    if minutes >= ROTATES_AFTER and not tally.answers["rotation 0"]:
+        print("  BROKEN: no key was rotated")
+        good = False
     for fault, number in Counter(tally.faults).most_common(10):
         print(f"  BROKEN: {fault} ({number} times)")
     for name, before, after, is_flat in growth(tally):

@@ -30,6 +30,7 @@ TOOLS = [
     "ratelimit",
     "batches",
     "foreign_hashes",
+    "application",
 ]
 RULES = [
     "audit",
@@ -77,6 +78,7 @@ LIBRARIES = {
     "schema": {"alembic", "sqlalchemy"},
     "passwords": {"cryptography", "werkzeug", "zxcvbn"},
     "lanes": set(),
+    "application": {"flask", "sqlalchemy"},
     "secret_key": {"cryptography"},
     "audit": {"flask", "sqlalchemy"},
     "keys": {"cryptography", "sqlalchemy", "foxtrot"},

@@ -318,6 +318,7 @@ def _be_patient(engine: Engine, *, serves: bool) -> None:
     def set_up(connection: Any, _record: object) -> None:
         for name, seconds in limits.items():
             connection.execute(f"SET {name} = '{seconds}s'")
+        connection.execute("SET default_transaction_isolation = 'read committed'")
         connection.commit()
 
     cast("patience.Pool", engine.pool).line = line

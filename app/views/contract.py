@@ -198,7 +198,7 @@ def _form_values(raw: bytes, known: Collection[str]) -> dict[str, list[str]]:
 
 
 def _raw_body() -> bytes:
-    raw = request.get_data(cache=False)
+    raw = request.get_data()  # kept, for the case that the request is answered anew
     if request.content_length is None and len(raw) >= (request.max_content_length or len(raw) + 1):
         raise RequestEntityTooLarge  # a chunked body: its length shows only now, cut at the limit
     return raw

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from app import create_app
+from app.application import TRIES
 from tests import postgresql
 from tests.conftest import dispose
 from tests.faults.world import CREDENTIALS, World
@@ -23,6 +24,16 @@ from tests.sessions.test_crashes import check, programs, storm
 from tests.support import PASSWORD, bearer, postgresql_settings
 
 SLOTS = 12
+FAIL = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION give_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM nextval('tries');
+    IF {condition} THEN RAISE SQLSTATE '40001'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER give_way BEFORE INSERT ON login_sessions FOR EACH ROW EXECUTE FUNCTION give_way()
+"""
+MEND = "DROP TRIGGER give_way ON login_sessions; DROP FUNCTION give_way; DROP SEQUENCE tries"
 OTHERS = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
 
@@ -103,7 +114,7 @@ def test_a_lost_connection_loses_and_doubles_no_refresh_token(
     check(clients)
 
 
-def test_a_deadlock_is_answered_with_503_and_the_next_try_succeeds(
+def test_who_gives_way_in_a_deadlock_tries_again_unnoticed(
     world: World, small: postgresql.Cluster
 ) -> None:
     """Somebody holds Dora's sessions and wants her row, which the service holds."""
@@ -120,9 +131,53 @@ def test_a_deadlock_is_answered_with_503_and_the_next_try_succeeds(
         asked = pool.submit(ask)
         wait_for_a_lock(small)
         other.execute("SELECT 1 FROM users FOR UPDATE")
-        assert asked.result().status == 503
+        assert not asked.done()
         other.rollback()
-    assert ask().status == 204
+        assert asked.result().status == 204
+
+
+def test_who_gives_way_again_and_again_is_told_503(world: World, small: postgresql.Cluster) -> None:
+    """A bounded number of times; a trigger fails as a transaction does that must be done anew."""
+    small.execute(FAIL.format(condition="TRUE"))
+    try:
+        answer = world.ask("/auth/login", CREDENTIALS)
+        assert small.execute("SELECT last_value FROM tries") == [(TRIES,)]
+    finally:
+        small.execute(MEND)
+    assert (answer.status, answer.body["code"]) == (503, "unavailable")
+    assert answer.headers is not None
+    assert answer.headers["Retry-After"]
+    assert world.ask("/auth/login", CREDENTIALS).status == 200
+
+
+def test_what_has_to_be_done_anew_is_done_once(world: World, small: postgresql.Cluster) -> None:
+    """A sign-in fails twice, and then leaves one session and one event."""
+    count = (
+        "SELECT (SELECT count(*) FROM login_sessions),"
+        " (SELECT count(*) FROM audit_events WHERE name = 'login.succeeded')"
+    )
+    before = small.execute(count)[0]
+    small.execute(FAIL.format(condition=f"(SELECT last_value FROM tries) < {TRIES}"))
+    try:
+        assert world.ask("/auth/login", CREDENTIALS).status == 200
+    finally:
+        small.execute(MEND)
+    assert small.execute(count) == [tuple(number + 1 for number in before)]
+
+
+def test_a_stricter_isolation_by_default_changes_nothing(
+    world: World, small: postgresql.Cluster
+) -> None:
+    """Whatever the operator has set for all their databases."""
+    small.execute("ALTER SYSTEM SET default_transaction_isolation = 'serializable'")
+    small.execute("SELECT pg_reload_conf()")
+    try:
+        small.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+        answers = at_once([partial(world.ask, "/auth/login", CREDENTIALS)] * 12)
+    finally:
+        small.execute("ALTER SYSTEM RESET default_transaction_isolation")
+        small.execute("SELECT pg_reload_conf()")
+    assert {answer.status for answer in answers} == {200}
 
 
 def wait_for_a_lock(cluster: postgresql.Cluster) -> None:
