@@ -25,7 +25,7 @@ from app.errors import (
 from app.login import SignIn
 from app.proofs import Proof
 from app.sessions import Ending, LoginSession
-from app.users import User
+from app.users import Holder, User
 
 WARN_FOR: Final = timedelta(days=14)
 """How long a person is warned of a session that was copied."""
@@ -55,7 +55,8 @@ def register_with_cookie(
     user = _prepare_registration(email, password, client, now)
     with transaction():
         users.save(user, client)
-        return login.begin_with_cookie(user, client, instead_of, now)
+        since = user.password_changed_at
+        return login.begin_with_cookie(Holder.of(user), since, client, instead_of, now)
 
 
 def registration_is_open() -> bool:
@@ -147,7 +148,8 @@ def set_up(
         if users.any_admin():
             raise NotFound
         users.save(user, client)
-        return login.begin_with_cookie(user, client, instead_of, now)
+        since = user.password_changed_at
+        return login.begin_with_cookie(Holder.of(user), since, client, instead_of, now)
 
 
 def reset_password(secret: str, password: str, client: Client, now: datetime | None = None) -> None:
@@ -191,7 +193,6 @@ def change_password(
     :raises WrongPassword: the current one is not right.
     :raises TooManyAttempts: there were too many in this session; nothing is judged.
     :raises ValidationFailed: the new one is not acceptable.
-    :raises NotSignedIn: the session was ended meanwhile.
     """
     user = session.user
     proof = proofs.check_password(user, current, client, session=session.public_id, now=now)
@@ -199,16 +200,16 @@ def change_password(
         raise ValidationFailed({"new_password": ["Choose another one than the current password."]})
     hashed = users.new_hash(new, user.email, field="new_password")
     with transaction():
-        user = _hold_who_is_signed_in(proof)
+        _hold_who_is_signed_in(proof)
         if not session.is_live(now or utcnow()):
             raise NotSignedIn
         _adopt_password(user, hashed, client, now)
         sessions.end_others(session, Ending.PASSWORD_CHANGED, client, now)
 
 
-def _hold_who_is_signed_in(proof: Proof) -> User:
+def _hold_who_is_signed_in(proof: Proof) -> None:
     try:
-        return proofs.hold(proof)
+        proofs.hold(proof)
     except InvalidCredentials:
         raise NotSignedIn from None
 

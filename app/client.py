@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from app.ids import new_id
@@ -78,7 +78,7 @@ class Client:
             return SERVICE
         return COMMAND_LINE if self.is_operator else name_device(self.user_agent)
 
-    @property
+    @cached_property
     def network(self) -> str:
         """What stays of the address when a machine changes its own part of it."""
         return network(self.address)

@@ -14,7 +14,7 @@ from app.ids import digest, new_id, new_secret
 from app.refresh_tokens import Attempt, Successor
 from app.sessions import Ending, LoginSession, Snapshot
 from app.tokens import ANYTHING, AccessToken, Wish
-from app.users import User
+from app.users import Holder
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def with_cookie(
     if wish is not None:
         tokens.prepare()
     with transaction():
-        sign_in = begin_with_cookie(proofs.hold(proof), client, instead_of, now)
+        user, since = proofs.hold(proof), proof.password_changed_at
+        sign_in = begin_with_cookie(user, since, client, instead_of, now)
         if wish is None:
             return sign_in
         return replace(sign_in, access_token=tokens.mint(sign_in.session, wish, now=now))
@@ -98,7 +99,7 @@ def with_tokens(
         return SignIn(
             session,
             user.public_id,
-            user.password_changed_at,
+            proof.password_changed_at,
             refresh_token=refresh_token,
             access_token=access_token,
         )
@@ -177,11 +178,15 @@ def log_out(refresh_token: str, client: Client, now: datetime | None = None) -> 
 
 
 def begin_with_cookie(
-    user: User, client: Client, instead_of: LoginSession | None, now: datetime | None
+    user: Holder,
+    password_changed_at: datetime,
+    client: Client,
+    instead_of: LoginSession | None,
+    now: datetime | None,
 ) -> SignIn:
     """Begin a browser's session for a user who has just proved who they are, or was just made."""
     secret = new_secret()
     session = sessions.start(
         user, client, secret_hash=digest(secret), instead_of=instead_of, now=now
     )
-    return SignIn(session, user.public_id, user.password_changed_at, secret)
+    return SignIn(session, user.public_id, password_changed_at, secret)

@@ -20,7 +20,7 @@ from app.client import Client
 from app.db import core_statements, db, release, row_count, transaction
 from app.errors import InvalidCredentials, WrongPassword
 from app.throttles import Account
-from app.users import User
+from app.users import Holder, User
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ def check_password(
     return proof
 
 
-def hold(proof: Proof) -> User:
+def hold(proof: Proof) -> Holder:
     """Inside a transaction, keep a user as they were when they proved who they are.
 
     :raises InvalidCredentials: since then they got another password, or were disabled or deleted.
     """
-    user = db.session.scalar(_HELD, {"user_id": proof.user_id})
-    if user is None or user.disabled_at or user.password_changed_at != proof.password_changed_at:
+    found = db.session.connection().execute(_HELD, {"user_id": proof.user_id}).first()
+    if found is None or found.disabled_at or found.password_changed_at != proof.password_changed_at:
         raise InvalidCredentials
-    return user
+    return Holder(found.id, found.public_id, found.email, found.own_scopes)
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,16 @@ _STORED: Final = select(
     User.unlocked_at,
 ).where(User.email_key == bindparam("key"))
 _HELD: Final = (
-    select(User)
+    select(
+        User.id,
+        User.public_id,
+        User.email,
+        User.own_scopes,
+        User.password_changed_at,
+        User.disabled_at,
+    )
     .where(User.id == bindparam("user_id"))
     .with_for_update(key_share=True)
-    .execution_options(populate_existing=True)
 )
 _PUBLIC_ID: Final = select(User.public_id).where(User.email_key == bindparam("key"))
 

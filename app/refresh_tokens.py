@@ -59,6 +59,7 @@ _TOKEN: Final = re.compile(r"(s_[0-9a-z]{26})\.([0-9]{1,9})\.[\w-]{43}\.[\w-]{22
 _FIND_UNUSED: Final = (
     select(
         LoginSession.id,
+        LoginSession.user_id,
         LoginSession.authenticated_at,
         LoginSession.created_at,
         LoginSession.last_seen_at,
@@ -178,7 +179,7 @@ def first_use(attempt: Attempt, connection: Connection) -> FirstUse | None:
         "user_agent": attempt.client.user_agent,
     }
     grant = Grant.of(row.granted_audience, row.granted_scope)
-    user = Holder(row.public_id, row.email, row.own_scopes)
+    user = Holder(row.user_id, row.public_id, row.email, row.own_scopes)
     times = (row.authenticated_at, row.created_at, claim["last_seen_at"])
     session = Snapshot(row.id, attempt.session_id, *times, grant, user)
     return FirstUse(Successor(session, successor), claim)

@@ -61,6 +61,7 @@ class User(Base):
 class Holder:
     """Of a user what their tokens are made of, read past the ORM."""
 
+    id: int
     public_id: str
     email: str
     own_scopes: str
@@ -68,7 +69,7 @@ class Holder:
     @classmethod
     def of(cls, user: User) -> Holder:
         """Take it from a user that was read by the ORM."""
-        return cls(user.public_id, user.email, user.own_scopes)
+        return cls(user.id, user.public_id, user.email, user.own_scopes)
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -22,10 +22,24 @@ from app.sessions.table import (
     LoginSession,
     Snapshot,
     limits,
+    runs_until,
 )
 from app.users import Holder, User
 
 _INSERT: Final = insert(LoginSession).returning(LoginSession.id)
+_NOT_ENDED: Final = (
+    select(
+        LoginSession.id,
+        LoginSession.public_id,
+        LoginSession.created_at,
+        LoginSession.last_seen_at,
+        User.public_id.label("user"),
+    )
+    .join(LoginSession.user)
+    .where(LoginSession.ended_at.is_(None))
+    .order_by(LoginSession.id)
+    .with_for_update(of=LoginSession)
+)
 _SURPLUS: Final = (
     select(LoginSession.id)
     .join(LoginSession.user)
@@ -50,7 +64,7 @@ class Ending(StrEnum):
 
 
 def start(
-    user: User,
+    user: User | Holder,
     client: Client,
     *,
     public_id: str | None = None,
@@ -73,10 +87,11 @@ def start(
     :param instead_of: the session that the same browser had before; it ends first.
     """
     now, grant = now or utcnow(), grant or Grant()
-    public_id, holder = public_id or new_id("s"), Holder.of(user)
+    public_id = public_id or new_id("s")
+    holder = user if isinstance(user, Holder) else Holder.of(user)
     columns = {
         "public_id": public_id,
-        "user_id": user.id,
+        "user_id": holder.id,
         "secret_hash": secret_hash,
         "refresh_hash": refresh_hash,
         "amr": PASSWORD,
@@ -91,7 +106,7 @@ def start(
     with transaction():
         if instead_of is not None:
             end(instead_of, Ending.SIGNED_IN_ANEW, client, now)
-        _make_room(user, client, now)
+        _make_room(holder.id, client, now)
         number: int = db.session.connection().execute(_INSERT, columns).scalar_one()
         audit.record(
             Event.LOGIN_SUCCEEDED, client, user=holder.public_id, session=public_id, now=now
@@ -137,28 +152,27 @@ def end_everybodys(client: Client, now: datetime | None = None) -> int:
 
 def _end(which: ColumnElement[bool], ending: Ending, client: Client, now: datetime) -> int:
     """End sessions, locked in one order; those that had not run out get an event each."""
-    not_ended = select(LoginSession).where(which, LoginSession.ended_at.is_(None))
-    in_order = not_ended.order_by(LoginSession.id).with_for_update(of=LoginSession)
     ended = 0
     with transaction():
-        found = db.session.scalars(in_order.execution_options(populate_existing=True))
-        for session in found.all():
-            if session.is_running(now):
-                _record_end(session, ending, client, now)
+        found = db.session.execute(_NOT_ENDED.where(which)).all()
+        if found:
+            these = LoginSession.id.in_([one.id for one in found])
+            row_count(update(LoginSession).where(these).values(ended_at=now))
+        for one in found:
+            if now < runs_until(one.created_at, one.last_seen_at):
+                _record_end(one.user, one.public_id, ending, client, now)
                 ended += 1
-            session.ended_at = now
     return ended
 
 
-def _record_end(session: LoginSession, ending: Ending, client: Client, now: datetime) -> None:
-    user, sid = session.user.public_id, session.public_id
+def _record_end(user: str, sid: str, ending: Ending, client: Client, now: datetime) -> None:
     audit.record(Event.SESSION_ENDED, client, user=user, session=sid, reason=ending.value, now=now)
 
 
-def _make_room(user: User, client: Client, now: datetime) -> None:
+def _make_room(user_id: int, client: Client, now: datetime) -> None:
     """End what would be too much with one more session."""
     most = current_app.config["FOXTROT_SESSIONS_PER_USER"]
-    whose = {"user_id": user.id, "most": most - 1}
+    whose = {"user_id": user_id, "most": most - 1}
     surplus = db.session.scalars(_SURPLUS, limits(now) | whose).all()
     if surplus:
         _end(LoginSession.id.in_(surplus), Ending.TOO_MANY_SESSIONS, client, now)

@@ -61,7 +61,7 @@ def for_machine(service: Service, wish: Wish) -> tuple[tuple[str, ...], frozense
     return audiences, _narrowed(service.may & services.declared_by(audiences), wish.scope)
 
 
-def choose_grant(user: User, wish: Wish) -> Grant:
+def choose_grant(user: User | Holder, wish: Wish) -> Grant:
     """What a session is to be granted, of what was wished for at the sign-in.
 
     :raises InvalidTarget, InvalidScope: as in `mint`.
