@@ -35,6 +35,7 @@ def register(email: str, password: str, client: Client, now: datetime | None = N
     """Make an account for whoever asks, where the operator allows it.
 
     :raises RegistrationClosed: the operator does not.
+    :raises Busy: too many others are hashed at the moment; this one is not counted.
     :raises TooManyAttempts: there were too many from this address.
     :raises ValidationFailed, EmailTaken: as in `users.create`.
     """
@@ -263,6 +264,7 @@ def end_everything(client: Client, now: datetime | None = None) -> int:
 def _prepare_registration(email: str, password: str, client: Client, now: datetime | None) -> User:
     if not registration_is_open():
         raise RegistrationClosed
+    users.lanes().expect_room()
     with throttles.registration(client, now):
         return users.prepare(email, password, now=now)
 

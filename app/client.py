@@ -89,15 +89,18 @@ class Client:
 
 
 def network(address: str) -> str:
-    """What stays when a machine changes its own part of an address: of IPv6 the first half."""
+    """What stays when a machine changes its own part of an address: of IPv6 the first half.
+
+    Whoever has one IPv4 address has 65,536 such halves by 6to4 (RFC 3056), which count as that one.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    if isinstance(parsed, ipaddress.IPv4Address) or mapped is not None:
-        return str(mapped or parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    within = parsed.ipv4_mapped or parsed.sixtofour
+    return str(within) if within else str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def address_behind(proxies: int, connected: str, forwarded: str) -> str:

@@ -107,8 +107,7 @@ class Lanes:
         """
         job = _Job(work)
         with self._lock:
-            if len(self._jobs) >= self._queue + len(self._idle):
-                raise Busy
+            self._refuse_if_full()
             self._jobs.append(job)
         self._note(0)
         try:
@@ -117,6 +116,18 @@ class Lanes:
         finally:
             self._leave_queue(job)
             self._note(0)
+
+    def expect_room(self) -> None:
+        """Refuse who would be refused by `run`, before anything is written down for their sake.
+
+        :raises Busy: too many wait already.
+        """
+        with self._lock:
+            self._refuse_if_full()
+
+    def _refuse_if_full(self) -> None:
+        if len(self._jobs) >= self._queue + len(self._idle):
+            raise Busy
 
     def _leave_queue(self, job: _Job[Any]) -> None:
         with self._lock, suppress(ValueError):

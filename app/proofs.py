@@ -41,6 +41,7 @@ def authenticate(email: str, password: str, client: Client, now: datetime | None
     :raises TooManyAttempts: there were too many; nothing is judged.
     :raises Busy: too many others are judged at the moment; likewise, and this one is not counted.
     """
+    users.lanes().expect_room()
     known = _known(_stored(email), email)
     with throttles.password_try(known.account, client, now=now):
         proof = _prove(known, password)
@@ -60,6 +61,7 @@ def check_password(
     :raises TooManyAttempts: there were too many in this session; nothing is judged.
     :raises Busy: as in `authenticate`.
     """
+    users.lanes().expect_room()
     known = _known(user, user.email)
     with throttles.password_try(known.account, client, session=session, now=now):
         proof = _prove(known, password)

@@ -30,6 +30,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.rsgi import ProtocolClosed
 
 BODY_SECONDS: Final = 10
 """For a whole body. The greatest that is allowed comes in that time at 7 KB a second."""
@@ -128,6 +129,9 @@ class Buffered:
             except TimeoutError:
                 protocol.response_empty(408, [("connection", "close")])
                 return
+            except ProtocolClosed:
+                protocol.response_empty(400, [("connection", "close")])
+                return
         environ["wsgi.input"] = BytesIO(body)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._requests.put((environ, future))
@@ -148,14 +152,26 @@ class Buffered:
         os._exit(0)
 
     async def _body(self, environ: Environ, protocol: Any) -> bytes:
-        """The body, or its beginning where it is longer than the app takes."""
-        length, parts, size = environ.get("CONTENT_LENGTH", ""), [], 0
-        if not length.isdecimal() or int(length) <= self._most:
-            async for part in protocol:
-                parts.append(bytes(part))
-                size += len(part)
-                if size > self._most:
-                    break
+        """The body, or its beginning where it is longer than the app takes.
+
+        :raises ProtocolClosed: the client went before all of it had come (RFC 9112 section 8).
+        """
+        length = environ.get("CONTENT_LENGTH", "")
+        if "HTTP_TRANSFER_ENCODING" in environ or not length.isdecimal():
+            return await self._chunks(protocol)
+        return bytes(await protocol()) if int(length) <= self._most else b""
+
+    async def _chunks(self, protocol: Any) -> bytes:
+        """A body of unknown length. After its end comes one empty part, after a cut another one."""
+        parts: list[bytes] = []
+        size = 0
+        async for part in protocol:
+            if parts and not parts[-1]:
+                raise ProtocolClosed
+            parts.append(bytes(part))
+            size += len(part)
+            if size > self._most:
+                break
         return b"".join(parts)
 
     def _answer(self) -> None:

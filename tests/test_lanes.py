@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -343,6 +344,16 @@ def test_nothing_is_written_down_against_who_was_not_heard(client: FlaskClient) 
         log_in(client, ALICE, "wrong password, long enough")
     runner = client.application.test_cli_runner()
     assert "login.failed" not in runner.invoke(args=["events"]).output
+
+
+def test_who_is_not_heard_costs_the_database_no_write(client: FlaskClient) -> None:
+    """So a flood of sign-ins does not keep those waiting who renew a token."""
+    path = Path(client.application.config["FOXTROT_DATA_DIR"]) / "foxtrot.sqlite3"
+    new = {"email": "bob@example.com", "password": PASSWORD}
+    with closing(sqlite3.connect(path)) as other, busy(client):
+        other.execute("BEGIN IMMEDIATE")  # whoever writes now waits for five seconds in vain
+        answers = [log_in(client, ALICE), post_json(client, "/auth/register", new)]
+    assert [answer.get_json()["code"] for answer in answers] == ["busy", "busy"]
 
 
 def test_tokens_are_checked_and_renewed_meanwhile(client: FlaskClient) -> None:

@@ -179,6 +179,27 @@ def test_requests_of_all_shapes(server: Served, request_: bytes, status: int) ->
     assert ask(server.port, "/healthz")[0] == 200
 
 
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n%s"
+CUT_OFF = {
+    "by its length": FORM + b"Content-Length: 99\r\n\r\nclient_id=foxtrot&token=abc",
+    "between chunks": FORM + b"Transfer-Encoding: chunked\r\n\r\n7\r\ntoken=a\r\n",
+    "in a chunk": FORM + b"Transfer-Encoding: chunked\r\n\r\n9\r\ntoken=a",
+    "by nonsense": FORM + b"Transfer-Encoding: chunked\r\n\r\n7\r\ntoken=a\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", CUT_OFF.values(), ids=CUT_OFF.keys())
+def test_a_body_that_broke_off_is_not_taken_for_the_whole(server: Served, request_: bytes) -> None:
+    """Half a password must not become somebody's password (RFC 9112 section 8)."""
+    head = f"POST /oauth/revoke HTTP/1.1\r\nHost: localhost:{server.port}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as connection:
+        connection.sendall(head + request_ % b"")
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"content-length: 0" in answer, "the app was asked"
+
+
 def test_a_header_with_an_underscore_is_not_taken_for_another(server: Served) -> None:
     """A proxy that removes `X-Real-Thing` may leave `X_Real_Thing` (RFC 3875 section 4.1.18)."""
     wrong = f"GET /api/me HTTP/1.1\r\nHost: localhost:{server.port}\r\nConnection: close\r\n"

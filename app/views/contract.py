@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import wraps
@@ -229,8 +230,8 @@ class _Duplicate(ValueError):
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Duplicate(next(name for name in names if names.count(name) > 1)[:50])
+        counts = Counter(name for name, _ in pairs)  # each name once: a body has room for thousands
+        raise _Duplicate(next(name for name, count in counts.items() if count > 1)[:50])
     return members
 
 

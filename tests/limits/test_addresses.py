@@ -100,6 +100,7 @@ def test_the_address_behind_proxies(proxies: int, forwarded: str, address: str) 
         ("2001:db8::1", "2001:db8::/64"),
         ("2001:DB8:0:0:ffff::1", "2001:db8::/64"),
         ("fe80::1%eth0", "fe80::/64"),
+        ("2002:cb00:7107:99::1", "203.0.113.7"),
         ("::1", "::/64"),
         ("", ""),
         ("a socket", "a socket"),
