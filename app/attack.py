@@ -21,6 +21,7 @@ from flask import current_app
 from app import accounts, audit, services, sessions, tokens, users
 from app.audit import Event
 from app.client import Client
+from app.db import transaction
 from app.errors import InvalidRequest, InvalidScope, InvalidTarget
 from app.ids import new_id, new_secret
 from app.probe import Answer, Lure, Target, send
@@ -108,8 +109,8 @@ def run(
         tell(f"Sending wrong tokens to {plan.target.url}")
         found = [bare, *_fire(plan, wrong, lure)]
         if _can_end(plan, good):
-            found += _ended(plan, user, client, tell, wait)
-        late = _late_doubt(plan, session)
+            found += _ended(plan, session, client, tell, wait)
+        late = _late_doubt(plan, user, client, session)
         return Report(_what(plan), plan.audience, tuple(found), late, _untried(plan, good))
 
 
@@ -166,11 +167,27 @@ def _made_for_it(plan: Plan, client: Client) -> Iterator[User]:
 
 @contextmanager
 def _session_of(user: User, client: Client) -> Iterator[Snapshot]:
-    session = sessions.start(user, client)
+    """A session beside those that the user has; no more than one of them at a time.
+
+    :raises InvalidRequest: there is no room for it: a session of the user's own would end.
+    """
+    with transaction():
+        users.lock(user.id)
+        if len(sessions.live(user)) >= current_app.config["FOXTROT_SESSIONS_PER_USER"]:
+            raise InvalidRequest(
+                f"{user.email} has as many sessions as FOXTROT_SESSIONS_PER_USER permits, and one"
+                " of them would end for the attack. Name another user, or end one yourself:"
+                " flask sessions end"
+            )
+        session = sessions.start(user, client)
     try:
         yield session
     finally:
-        sessions.end(session, Ending.ENDED_BY_OPERATOR, client)
+        _end(session, client)
+
+
+def _end(session: Snapshot, client: Client) -> None:
+    sessions.end(session, Ending.ENDED_BY_OPERATOR, client)
 
 
 def _mint(session: Snapshot, plan: Plan) -> str:
@@ -199,10 +216,12 @@ def _quoted(answer: Answer) -> str:
     return f" It says: {detail[:300]}" if isinstance(detail, str) and detail.isprintable() else ""
 
 
-def _late_doubt(plan: Plan, session: Snapshot) -> str:
-    """Whether a good token is still accepted when all is done."""
-    if send(plan.target, _mint(session, plan)).is_success:
-        return ""
+def _late_doubt(plan: Plan, user: User, client: Client, before: Snapshot) -> str:
+    """Whether a good token is still accepted when all is done: of another session, the next."""
+    _end(before, client)
+    with _session_of(user, client) as session:
+        if send(plan.target, _mint(session, plan)).is_success:
+            return ""
     return "after the attack the service refused a good token, too; it may have limited the rate."
 
 
@@ -278,16 +297,16 @@ def _can_end(plan: Plan, good: str) -> bool:
 
 def _ended(
     plan: Plan,
-    user: User,
+    session: Snapshot,
     client: Client,
     tell: Callable[[str], None],
     wait: Callable[[float], None],
 ) -> Iterator[Finding]:
     """A token that is accepted, until its session ends; asked for once a second then."""
-    with _session_of(user, client) as session:
-        text = _mint(session, plan)
-        if not send(plan.target, text).is_success:
-            return  # what is said in the end is that a good token is not accepted any more
+    text = _mint(session, plan)
+    if not send(plan.target, text).is_success:
+        return  # what is said in the end is that a good token is not accepted any more
+    _end(session, client)
     answer, waited = send(plan.target, text), 0
     if answer.is_success:
         tell(f"Waiting up to {ENDED_WITHIN} s until the service knows that a session has ended")

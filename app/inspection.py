@@ -1,7 +1,8 @@
 """Look into an access token, and say in plain words whether a service would refuse it.
 
-For `flask tokens inspect`. The verdict is that of the very verifier that
-services use, with this service's keys.
+For `flask tokens inspect`. The verdict is that of the very verifier that services use, with
+this service's keys; but whether the token has ended is asked of the database, as introspection
+does, and is known at once.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Report:
 
 
 def inspect(text: str, audience: str | None = None) -> Report:
-    """Judge a token as the service *audience* would, and as this one's own API would."""
+    """Judge a token as the service *audience* would, by default the first one that it is for."""
     header, claims = _peek(text)
     audience = audience or _first_audience(claims)
     try:

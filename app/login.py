@@ -122,10 +122,10 @@ def refresh(
         refused; the token is as good as before.
     :raises InvalidTarget, InvalidScope: more was asked for than was granted; likewise.
     """
-    now, answer = now or utcnow(), tokens.new_token_id()
+    now, jti = now or utcnow(), tokens.new_token_id()
     try:
         attempt = refresh_tokens.present(
-            refresh_token, client, answer=answer, retry_key=retry_key, now=now
+            refresh_token, client, access_token_id=jti, retry_key=retry_key, now=now
         )
     except NotSignedIn:
         throttles.count_garbage(throttles.REFRESH, client, now)
@@ -166,7 +166,8 @@ def _come_again(attempt: Attempt, wish: Wish) -> Renewal:
 
 
 def _renewed(attempt: Attempt, successor: Successor, wish: Wish) -> Renewal:
-    token = tokens.mint(successor.session, wish, token_id=attempt.answer, now=attempt.now)
+    jti = attempt.access_token_id
+    token = tokens.mint(successor.session, wish, token_id=jti, now=attempt.now)
     return Renewal(successor.session.user.public_id, successor.text, token)
 
 

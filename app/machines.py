@@ -26,6 +26,8 @@ from app.sessions import Ending
 from app.tokens import AccessToken, Wish
 from foxtrot import InvalidToken, Token, Verifier, signature
 from foxtrot import Unavailable as CannotTell
+from foxtrot.claims import judged
+from foxtrot.verifier import DEFAULT_LEEWAY
 
 KEEP: Final = timedelta(minutes=2)
 """How long a revoked token is remembered beyond its `exp`; more than any verifier's leeway."""
@@ -193,12 +195,9 @@ def _read(text: str, now: datetime) -> Token | None:
     :raises Unavailable: it cannot be said now.
     """
     try:
-        keys = tokens.key_sources()
-        signed = signature.check(text, keys)
-        named = signed.claims.get("aud")
-        audience = named[0] if isinstance(named, tuple) and named else tokens.issuer()
-        verifier = Verifier(tokens.issuer(), str(audience) or "-", keys=keys)
-        return verifier.judge(signed, now.timestamp())
+        signed = signature.check(text, tokens.key_sources())
+        expected = (tokens.issuer(), None, now.timestamp(), DEFAULT_LEEWAY)
+        return judged(signed.header, signed.claims, *expected)
     except InvalidToken:
         return None
     except CannotTell:

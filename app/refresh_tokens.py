@@ -89,15 +89,15 @@ _CLAIM: Final = update(LoginSession).where(
 class Attempt:
     """A refresh token that was handed out here and that somebody presents.
 
-    `answer` is the `jti` of the access token that will go with the successor, `retry_key`
-    the request's `Idempotency-Key`.
+    `access_token_id` is the `jti` of the access token that will go with the successor,
+    `retry_key` the request's `Idempotency-Key`.
     """
 
     text: str
     session_id: str
     number: int
     client: Client
-    answer: str
+    access_token_id: str
     retry_key: str | None
     now: datetime
 
@@ -124,7 +124,7 @@ def first(session_id: str) -> str:
 
 
 def present(
-    text: str, client: Client, *, answer: str, retry_key: str | None, now: datetime
+    text: str, client: Client, *, access_token_id: str, retry_key: str | None, now: datetime
 ) -> Attempt:
     """Look at what somebody presents; what was never handed out costs the database nothing.
 
@@ -133,7 +133,7 @@ def present(
     named = _named(text)
     if named is None:
         raise NotSignedIn
-    return Attempt(text, named[1], int(named[2]), client, answer, retry_key, now)
+    return Attempt(text, named[1], int(named[2]), client, access_token_id, retry_key, now)
 
 
 def session_of(text: str) -> LoginSession | None:
@@ -173,7 +173,7 @@ def first_use(attempt: Attempt, connection: Connection) -> FirstUse | None:
         "rotations_read": row.rotations,
         "refresh_hash": digest(successor),
         "rotations": rotations.dump([*kept, rotation]),
-        "unseen_answer": attempt.answer,
+        "unseen_answer": attempt.access_token_id,
         "last_seen_at": max(attempt.now, row.last_seen_at),
         "address": attempt.client.address,
         "user_agent": attempt.client.user_agent,

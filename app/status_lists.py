@@ -249,7 +249,11 @@ def _uri(name: Name) -> str:
 
 
 def _read_machines() -> StatusList:
-    """Whoever was removed or is disabled has ended."""
+    """Whoever was removed or is disabled has ended.
+
+    So has, on PostgreSQL, who is being added at this very moment: the number is given, the row not
+    committed. The next list knows better.
+    """
     last = _last_machine()  # first: who is added meanwhile lies beyond it, and has not ended
     enabled = [number for number in services.enabled_numbers() if number <= last]
     limits = [-1, *enabled, last + 1]

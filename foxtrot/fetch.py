@@ -10,6 +10,7 @@ import socket
 import threading
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -65,6 +66,19 @@ def require_http(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is not an http or https URL.")
+
+
+def can_be_changed_on_the_way(url: str) -> bool:
+    """Say whether what is fetched comes from another machine, and not by TLS."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    """Say whether a name or an address means this machine (RFC 6761 section 6.3)."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _headers(accept: str, known_etag: str | None) -> dict[str, str]:

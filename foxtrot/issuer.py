@@ -36,6 +36,8 @@ FIRST_WAIT_SECONDS: Final = 3.0
 
 MAX_STALE_SECONDS: Final = 86_400.0
 
+_DANGER: Final = "who is on the way can put their own in place of them. Let the issuer be https://."
+
 
 class IssuerKeys(Background):
     """The public keys of an issuer, by URL.
@@ -67,6 +69,8 @@ class IssuerKeys(Background):
         for url in (issuer, jwks_uri):
             if url is not None:
                 fetch.require_http(url)
+        if jwks_uri is None and fetch.can_be_changed_on_the_way(issuer):
+            _log.warning("The keys of %s are fetched without TLS: %s", issuer, _DANGER)
         self._max_stale = max_stale
         self._clock = clock
         self._keys: dict[str, Key] = {}

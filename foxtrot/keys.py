@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from foxtrot.errors import UnusableKey
 from foxtrot.jwk import Key
+
+MAX_KEYS_IN_SET: Final = 100
 
 _log = logging.getLogger("foxtrot")
 
@@ -115,7 +117,7 @@ def load_jwk_set(jwks: Mapping[str, Any] | str | bytes) -> dict[str, Key]:
     for kid in names:
         if names.count(kid) > 1 and kid is not None:
             raise UnusableKey(f"The JWK Set has two keys named {kid!r}.")
-    for entry in entries:
+    for entry in entries:  # every private key has `d`: RFC 7518 sections 6.2.2 and 6.3.2, RFC 8037
         if entry.get("kty") == "oct" or "d" in entry:
             raise UnusableKey("The JWK Set holds secret key material; publish public keys only.")
     keys: dict[str, Key] = {}
@@ -129,9 +131,6 @@ def load_jwk_set(jwks: Mapping[str, Any] | str | bytes) -> dict[str, Key]:
     if entries and not keys:
         raise UnusableKey("The JWK Set holds no key that can verify a token.")
     return keys
-
-
-MAX_KEYS_IN_SET = 100
 
 
 def _entries(jwks: Mapping[str, Any] | str | bytes) -> list[dict[str, Any]]:

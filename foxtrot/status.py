@@ -223,7 +223,8 @@ class _Held:
     def says(self, index: int) -> bool:
         """Say whether the list, fresh or not, has this token ended.
 
-        An ended session never lives again, so an old answer is as good as a new one.
+        An ended session never lives again, so an old answer is as good as a new one. A machine that
+        was disabled may be enabled again; until the next list it is refused, which does no harm.
         """
         if self.statuses is None:
             return False

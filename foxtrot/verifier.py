@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, Protocol
 
 from foxtrot import signature
-from foxtrot.claims import Token, shape_reasons, type_reasons, value_reasons
+from foxtrot.claims import Token, judged
 from foxtrot.errors import InvalidToken, StaleStatus, Unavailable
 from foxtrot.issuer import IssuerKeys
 from foxtrot.keys import KeySource, PublicKey, SharedSecret
@@ -138,16 +138,13 @@ class Verifier:
         """
         if now is None:
             now = self._clock()
-        reasons = type_reasons(signed.header) | shape_reasons(signed.claims)
-        reasons |= value_reasons(signed.claims, self.issuer, self.audience, now, self._leeway)
-        if reasons:
-            raise InvalidToken(reasons)
-        return Token.of(signed.claims, signed.header["alg"], self._leeway)
+        expected = (self.issuer, self.audience, now, self._leeway)
+        return judged(signed.header, signed.claims, *expected)
 
-    def _generation(self) -> int:
+    def _generation(self) -> _Generation:
         if len(self._sources) == 1:
             return self._sources[0].generation
-        return sum(source.generation for source in self._sources)
+        return tuple(source.generation for source in self._sources)
 
 
 def _sources(
@@ -175,7 +172,10 @@ def _checked(on_stale: OnStale) -> OnStale:
     return on_stale
 
 
-_Seen = tuple[int, Token]
+_Generation = int | tuple[int, ...]
+"""That of the only source of keys, or those of all; compared as a whole."""
+
+_Seen = tuple[_Generation, Token]
 
 
 class _SeenTokens:
@@ -191,7 +191,7 @@ class _SeenTokens:
         self._young: dict[str, _Seen] = {}
         self._old: dict[str, _Seen] = {}
 
-    def get(self, text: str, keys_generation: int) -> Token | None:
+    def get(self, text: str, keys_generation: _Generation) -> Token | None:
         seen = self._young.get(text)
         if seen is None:
             seen = self._old.get(text)
@@ -201,7 +201,7 @@ class _SeenTokens:
         generation, token = seen
         return token if generation == keys_generation else None
 
-    def add(self, text: str, token: Token, keys_generation: int) -> None:
+    def add(self, text: str, token: Token, keys_generation: _Generation) -> None:
         """Remember a token, and the generation of before it was verified."""
         self._put(text, (keys_generation, token))
 

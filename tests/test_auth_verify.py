@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import accounts, users
-from tests.conftest import add_user, find_user
+from tests.conftest import add_service, add_user, find_user
 from tests.support import ORIGIN, PASSWORD, SOMEWHERE, access_token, claims_of, get, post_json
 
 
@@ -47,20 +47,36 @@ def test_a_scope_that_is_missing_is_403(client: FlaskClient, alice: str) -> None
     assert "X-Foxtrot-User" not in answer.headers
 
 
-@pytest.mark.parametrize("header", ["", "Basic YTpi", "Bearer", "Bearer a=b, c=d"])
+def verify_header(client: FlaskClient, header: str) -> TestResponse:
+    headers = {"Authorization": header}
+    return client.get("/auth/verify?audience=notes", headers=headers, base_url=ORIGIN)
+
+
+@pytest.mark.parametrize("header", ["", "Basic YTpi", "Bearer2 x"])
 def test_without_a_token_it_is_401(client: FlaskClient, header: str) -> None:
-    """Never 400, which nginx would make a 500."""
-    path = "/auth/verify?audience=notes"
-    answer = client.get(path, headers={"Authorization": header}, base_url=ORIGIN)
+    """And no error is named, as RFC 6750 section 3.1 has it."""
+    answer = verify_header(client, header)
     assert (answer.status_code, answer.get_json()["code"]) == (401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="Foxtrot"'
 
 
-@pytest.mark.parametrize("text", ["x", "x.y.z", "é", "a b", "eyJ.eyJ.", "x" * 9000])
+@pytest.mark.parametrize(
+    "text", ["", " ", "=", "a=b, c=d", "x", "x.y.z", "é", "a b", "eyJ.eyJ.", "x" * 9000]
+)
 def test_a_malformed_token_is_401(client: FlaskClient, text: str) -> None:
-    """With the reason."""
-    answer = verify(client, text)
-    assert (answer.status_code, answer.get_json()["code"]) == (401, "invalid_token")
-    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+    """With the reason. Never 400, as at a service: nginx would make it a 500."""
+    answer = verify_header(client, f"Bearer {text}")
+    problem = answer.get_json()
+    assert (answer.status_code, problem["code"]) == (401, "invalid_token")
+    told = f'error="invalid_token", error_description="{problem["detail"]}"'
+    assert answer.headers["WWW-Authenticate"] == f'Bearer realm="Foxtrot", {told}'
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "  Bearer", "Bearer   "])
+def test_the_header_is_read_as_at_a_service(client: FlaskClient, alice: str, scheme: str) -> None:
+    """The scheme in any case, and spaces around the token."""
+    header = f"{scheme} {access_token(client, alice)} "
+    assert verify_header(client, header).status_code == 204
 
 
 def test_a_token_for_another_service_is_refused(client: FlaskClient, alice: str) -> None:
@@ -111,6 +127,18 @@ def test_scopes_of_the_login_service_stay_out(app: Flask, client: FlaskClient) -
     """A service behind a proxy learns of no scope that is not for it."""
     token = access_token(client, add_user(app, "root@example.com", "admin"))
     assert verify(client, token).headers["X-Foxtrot-Scopes"] == "notes:read notes:write"
+
+
+def test_scopes_of_other_services_stay_out(app: Flask, client: FlaskClient, alice: str) -> None:
+    """Of a token for several services, each learns of its own scopes, and of nobody's."""
+    add_service(app, "wiki", "wiki:read")
+    with app.app_context():
+        users.set_scopes(find_user(app, alice), ["wiki:read", "nobody:s"], SOMEWHERE)
+    token = access_token(client, alice)
+    assert verify(client, token).headers["X-Foxtrot-Scopes"] == "nobody:s notes:read notes:write"
+    at_wiki = verify(client, token, audience="wiki").headers["X-Foxtrot-Scopes"]
+    assert at_wiki == "nobody:s wiki:read"
+    assert verify(client, token, scope="wiki:read").status_code == 403
 
 
 def test_it_may_be_called_with_get_alone(client: FlaskClient) -> None:

@@ -130,11 +130,11 @@ class Timetable:
         known = [life for life in lives if life.retired_at is None]
         self.keys: Sequence[Life] = [life for life in known if life.algorithm != HS256]
         self.secret = next((life for life in known if life.algorithm == HS256), None)
+        self.everything = [*self.keys, *([self.secret] if self.secret else [])]
 
     def find(self, kid: str) -> Life | None:
         """A key, or the shared secret, by its name."""
-        everything = [*self.keys, *([self.secret] if self.secret else [])]
-        return next((life for life in everything if life.kid == kid), None)
+        return next((life for life in self.everything if life.kid == kid), None)
 
     @property
     def _line(self) -> list[tuple[datetime, Life]]:
@@ -201,15 +201,13 @@ class Timetable:
 
     def over(self, now: datetime) -> list[Life]:
         """What is to be retired now."""
-        everything = [*self.keys, *([self.secret] if self.secret else [])]
-        return [life for life in everything if life.state(now) is State.RETIRED]
+        return [life for life in self.everything if life.state(now) is State.RETIRED]
 
     def too_short(self, policy: Policy, now: datetime) -> list[Life]:
         """What may sign for longer than was noted down."""
-        everything = [*self.keys, *([self.secret] if self.secret else [])]
         return [
             life
-            for life in everything
+            for life in self.everything
             if life.lifetime < policy.lifetime
             and (life.signs_until is None or now < life.signs_until + SWITCH)
         ]
@@ -224,7 +222,7 @@ class Timetable:
         return is_old and waiting.may_sign_from <= now and has_room
 
     def is_due(self, policy: Policy, now: datetime) -> bool:
-        """Say whether `changes.tend` has anything to do."""
+        """Say whether `upkeep.tend` has anything to do."""
         lacks_stand_by = self.last is not None and self.stand_by() is None
         return (
             lacks_stand_by

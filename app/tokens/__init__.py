@@ -20,6 +20,7 @@ from app.tokens.scopes import (
     Wish,
     choose_grant,
     effective_scopes,
+    fitting,
     may_be_forged,
     refuse_wish,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Wish",
     "choose_grant",
     "effective_scopes",
+    "fitting",
     "issuer",
     "key_sources",
     "may_be_forged",

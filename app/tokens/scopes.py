@@ -5,7 +5,7 @@ Who may be called comes from `services`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +91,11 @@ def effective_scopes(token: Token, user: User) -> frozenset[str]:
     return scopes
 
 
+def fitting(scopes: frozenset[str], audiences: Collection[str]) -> frozenset[str]:
+    """Those scopes that mean something to these services: not those that only others declare."""
+    return scopes - (services.declared_by() - services.declared_by(audiences))
+
+
 def may_be_forged(token: Token) -> bool:
     """Say whether a service could have signed a token itself, for any session that it knows of."""
     return token.algorithm == "HS256"
@@ -132,7 +137,7 @@ def _choose_scopes(
                 f' alone. Ask for "audience": "{issuer()}", too.'
             )
         held = held - OWN_SCOPES
-    return _narrowed(held - (services.declared_by() - services.declared_by(audiences)), wanted)
+    return _narrowed(fitting(held, audiences), wanted)
 
 
 def _narrowed(held: frozenset[str], wanted: Sequence[str] | None) -> frozenset[str]:

@@ -119,10 +119,10 @@ def _refuse(refusal: AppError) -> Response:
     response = _say(refusal.status, refusal.code, refusal.detail, members)
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
-    if isinstance(refusal, InsufficientScope):
-        response.headers["WWW-Authenticate"] = access.challenge(refusal.code, refusal.scope)
-    if isinstance(refusal, InvalidAccessToken):
-        response.headers["WWW-Authenticate"] = access.challenge(refusal.code)
+    if isinstance(refusal, InsufficientScope | InvalidAccessToken):
+        response.headers["WWW-Authenticate"] = access.challenge(
+            refusal.code, refusal.detail, members.get("scope")
+        )
     if isinstance(refusal, InvalidClient):
         response.headers["WWW-Authenticate"] = access.client_challenge()
     return response

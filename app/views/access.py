@@ -8,7 +8,6 @@ every other service uses; here it asks the database whether the session lives.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -23,8 +22,9 @@ from app.users import ADMIN
 from app.views import browser
 from foxtrot import InvalidToken, KeySource, Token, Verifier
 from foxtrot import Unavailable as CannotKnow
-from foxtrot.flask import Bearer, commands, routes
+from foxtrot.flask import Bearer, answers, commands, routes
 from foxtrot.flask import public as public  # the views take all three from here
+from foxtrot.flask.credentials import credentials
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,16 +64,14 @@ def client_challenge() -> str:
     return f'Basic realm="{_realm(current_app)}", charset="UTF-8"'
 
 
-def challenge(error: str | None = None, scope: str | None = None) -> str:
+def challenge(error: str | None = None, detail: str = "", scope: str | None = None) -> str:
     """The value of `WWW-Authenticate` (RFC 6750 section 3)."""
-    parts = {"realm": _realm(current_app), "error": error, "scope": scope}
-    said = [f'{name}="{value}"' for name, value in parts.items() if value is not None]
-    return "Bearer " + ", ".join(said)
+    return answers.challenge(_realm(current_app), error, detail, scope=scope)
 
 
 def _realm(app: Flask) -> str:
-    """The site's name, as far as a quoted-string in a header can hold it."""
-    return re.sub(r'[^\x20-\x7e]|["\\]', "", app.config["FOXTROT_SITE_NAME"])
+    """The site's name, as far as a header can hold it."""
+    return answers.quotable(app.config["FOXTROT_SITE_NAME"])
 
 
 def login_required(view: Callable[P, R]) -> Callable[P, R | Response]:
@@ -124,20 +122,23 @@ def granted_scopes() -> frozenset[str]:
 def judge_for(audience: str) -> tuple[Token, frozenset[str]]:
     """Judge the token of this request as another service would, and by the database besides.
 
-    Gives it, and what it may do there.
+    Gives it, and what it may do there. The header is read as `bearer` reads it; but one that says
+    Bearer and holds no token is a malformed token here, 401, not a bad request, 400 (RFC 6750
+    section 3.1 has both): proxies pass on no other refusal than 401 and 403.
 
-    :raises NoAccessToken, InvalidAccessToken: as `bearer` would refuse.
+    :raises NoAccessToken: there are no credentials, or of another scheme.
+    :raises InvalidAccessToken: the token is refused.
     :raises InvalidTarget: there is no such service.
     :raises Unavailable: it cannot be known now.
     """
-    given = request.authorization
-    if given is None or given.type != "bearer" or not given.token:
+    text = credentials(request.environ, ("header",))
+    if text is None:
         raise NoAccessToken
     verifiers: _Elsewhere = current_app.extensions["foxtrot_access"]
     try:
-        token = verifiers.of(audience).verify(given.token)
+        token = verifiers.of(audience).verify(text)
         granted: frozenset[str] = g.machine_scopes if token.session_id is None else _held(token)
-        return token, granted
+        return token, tokens.fitting(granted, [audience])
     except InvalidToken as error:
         raise InvalidAccessToken(error.reason, error.detail) from None
     except CannotKnow:

@@ -64,9 +64,10 @@ async function textOf(request) {
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { NOTES_ISSUER, NOTES_AUDIENCE, PORT } = process.env;
-  const notes = createNotes({
-    issuer: NOTES_ISSUER ?? "http://localhost:5000",
-    audience: NOTES_AUDIENCE ?? "notes",
+  const issuer = NOTES_ISSUER ?? "http://localhost:5000";
+  const port = Number(PORT ?? 5003);
+  const notes = createNotes({ issuer, audience: NOTES_AUDIENCE ?? "notes" });
+  notes.listen(port, "localhost", () => {
+    console.log(`Notes are at http://localhost:${port}/notes, for users of ${issuer}`);
   });
-  notes.listen(Number(PORT ?? 5003), "localhost");
 }

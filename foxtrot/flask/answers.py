@@ -52,19 +52,23 @@ def answer(refusal: Refusal, realm: str) -> Response:
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     else:
-        response.headers["WWW-Authenticate"] = _challenge(refusal, realm)
+        response.headers["WWW-Authenticate"] = challenge(
+            realm, refusal.code, refusal.detail, **refusal.members
+        )
     return response
 
 
-def _challenge(refusal: Refusal, realm: str) -> str:
+def challenge(realm: str, code: str | None, detail: str, **members: Any) -> str:
+    """The value of `WWW-Authenticate` (RFC 6750 section 3, RFC 9470 section 3).
+
+    :param realm: as `quotable` gives it.
+    :param code: the error; None where there is nothing to say but what is needed.
+    :param members: of a refusal; `scope` and `max_age` are told.
+    """
     parts = [f'realm="{realm}"']
-    if refusal.code is not None:
-        parts += [f'error="{refusal.code}"', f'error_description="{quotable(refusal.detail)}"']
-    parts += [
-        f'{name}="{refusal.members[name]}"'
-        for name in ("scope", "max_age")
-        if refusal.members.get(name)
-    ]
+    if code is not None:
+        parts += [f'error="{code}"', f'error_description="{quotable(detail)}"']
+    parts += [f'{name}="{members[name]}"' for name in ("scope", "max_age") if members.get(name)]
     return "Bearer " + ", ".join(parts)
 
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from foxtrot.claims import Token
 from foxtrot.keys import JWKSet, KeySource
 from foxtrot.verifier import Status
-from foxtrot.wrong_tokens import Material, WrongToken, new_signer, wrong_tokens
+from foxtrot.wrong_tokens import (
+    Material,
+    WrongToken,
+    each_wrong_token,
+    new_signer,
+    wrong_tokens,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -151,10 +157,12 @@ class InProcessIssuer:
         :param scopes: those of the token, wherever they are not what is wrong with it.
         :raises LookupError: there is none of that name; the names are listed.
         """
-        found = {token.name: token for token in self.wrong_tokens(scopes, user)}
-        if name not in found:
-            raise LookupError(f"There is no wrong token {name!r}; there are: {', '.join(found)}.")
-        return bearer_header(found[name].text)
+        others = []
+        for token in each_wrong_token(self._material(scopes, user)):
+            if token.name == name:
+                return bearer_header(token.text)
+            others.append(token.name)
+        raise LookupError(f"There is no wrong token {name!r}; there are: {', '.join(others)}.")
 
     def expired(self, user: str = "ann", scopes: str | Iterable[str] = ()) -> Headers:
         """A token that expired an hour ago."""
@@ -196,17 +204,20 @@ class InProcessIssuer:
         :param required: those that the route demands; then there are tokens without each of
             them, too.
         """
+        return wrong_tokens(self._material(scopes, user, required))
+
+    def _material(
+        self, scopes: str | Iterable[str], user: str, required: str | Iterable[str] = ()
+    ) -> Material:
         claims = self._claims(user, scopes, None, LIFETIME)
-        return wrong_tokens(
-            Material(
-                self._signer,
-                claims,
-                self.audience,
-                int(self.clock()),
-                scopes=tuple(required.split() if isinstance(required, str) else required),
-                retired=self._retired,
-                ended=self._signer.sign({**claims, "sid": "s_ended"}),
-            )
+        return Material(
+            self._signer,
+            claims,
+            self.audience,
+            int(self.clock()),
+            scopes=tuple(required.split() if isinstance(required, str) else required),
+            retired=self._retired,
+            ended=self._signer.sign({**claims, "sid": "s_ended"}),
         )
 
     def _claims(

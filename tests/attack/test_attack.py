@@ -330,7 +330,8 @@ def test_nobody_is_left_behind(app: Flask, serve: Serve, attack: Attack) -> None
 def test_a_named_user_keeps_nothing_of_it(
     app: Flask, alice: str, serve: Serve, attack: Attack
 ) -> None:
-    """Their other sessions go on, those of the attack end."""
+    """Their other sessions go on, also where one more is as many as there may be."""
+    app.config["FOXTROT_SESSIONS_PER_USER"] = 2
     with app.app_context():
         own = sessions.start(find_user(app, alice), operator())
         before = own.public_id
@@ -338,6 +339,18 @@ def test_a_named_user_keeps_nothing_of_it(
     with app.app_context():
         assert [session.public_id for session in sessions.live()] == [before]
     assert "tokens.attacked" in [event.name for event in all_events(app)]
+
+
+def test_an_attack_ends_no_session_of_a_named_user(app: Flask, alice: str, attack: Attack) -> None:
+    """Where they have as many as they may have, it does not begin."""
+    app.config["FOXTROT_SESSIONS_PER_USER"] = 1
+    with app.app_context():
+        before = sessions.start(find_user(app, alice), operator()).public_id
+    result = attack.run("http://127.0.0.1:9/", "--user", alice)
+    assert result.exit_code == 1
+    assert f"{alice} has as many sessions as FOXTROT_SESSIONS_PER_USER permits" in result.stderr
+    with app.app_context():
+        assert [session.public_id for session in sessions.live()] == [before]
 
 
 def test_an_attack_that_is_broken_off_leaves_nobody_either(app: Flask, serve: Serve) -> None:

@@ -120,7 +120,11 @@ def test_an_unused_token_is_never_taken_for_a_copy(app: Flask, program: Program)
     """If a session can go on again just after it was found that it cannot, the client waits."""
     with app.app_context(), transaction():
         attempt = refresh_tokens.present(
-            program.first.refresh, SOMEWHERE, answer="t_x", retry_key=None, now=program.began
+            program.first.refresh,
+            SOMEWHERE,
+            access_token_id="t_x",
+            retry_key=None,
+            now=program.began,
         )
         assert isinstance(refresh_tokens.replay(attempt), TooManyAttempts)
     assert program.is_signed_in()

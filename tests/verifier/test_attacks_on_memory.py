@@ -98,6 +98,19 @@ def test_a_seen_token_of_a_withdrawn_key_is_refused_among_sources(
     assert refusal_of(verifier, text).reason == "unknown_key"
 
 
+def test_generations_of_several_sources_do_not_cancel_each_other(
+    es_key: SigningKey, ed_key: SigningKey, clock: Clock, mint: Mint
+) -> None:
+    """A generation is whatever changes: one may go down while another goes up."""
+    first, second = CountingSource(ed_key), CountingSource(es_key)
+    verifier = Verifier(ISSUER, AUDIENCE, keys=[first, second], clock=clock)
+    text = mint()
+    assert verifier.verify(text)
+    first.generation -= 1
+    second.withdraw("es-1")
+    assert refusal_of(verifier, text).reason == "unknown_key"
+
+
 def test_a_token_is_not_remembered_when_its_key_goes_while_it_is_checked(
     es_key: SigningKey, clock: Clock, mint: Mint
 ) -> None:

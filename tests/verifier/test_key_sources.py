@@ -118,6 +118,27 @@ def test_an_address_that_is_not_on_the_web_is_refused(url: str, setting: str) ->
 
 
 @pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ({"issuer": "http://login.example.com"}, True),
+        ({"issuer": "http://10.0.0.5:5000"}, True),
+        ({"issuer": "https://login.example.com"}, False),
+        ({"issuer": "http://127.0.0.1:5000"}, False),
+        ({"issuer": "http://[::1]:5000"}, False),
+        ({"issuer": "http://login.localhost:5000"}, False),
+        ({"issuer": "http://login.example.com", "jwks_uri": "http://10.0.0.5/keys"}, False),
+    ],
+)
+def test_keys_that_come_without_tls_are_warned_of(
+    settings: dict[str, Any], is_warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, at the start; within this machine it does not matter, an inner address is meant."""
+    Verifier(settings["issuer"], "notes", keys=[IssuerKeys(**settings)])
+    assert ("without TLS" in caplog.text) == is_warned
+    assert len(caplog.records) == is_warned
+
+
+@pytest.mark.parametrize(
     "claimed",
     ["{url}/", "{url}/x", "https://login.example.com", "HTTP://127.0.0.1", "", None, 5, ["{url}"]],
     ids=repr,
