@@ -92,6 +92,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_limits"] = ratelimit.store_for(app.config["FOXTROT_REDIS_URL"])
     app.extensions["foxtrot_own_limits"] = ratelimit.MemoryStore()
     app.extensions["foxtrot_lanes"] = _lanes(app)
+    app.extensions["foxtrot_sign_ins"] = {}
     app.extensions["foxtrot_load"] = create_app
     app.extensions["foxtrot_serve_at"] = partial(_leave_port, app)
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)

@@ -26,7 +26,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    type_coerce,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -38,8 +37,6 @@ from app.metrics import EVENTS, Meter
 from app.secret_key import SecretKey
 
 PURPOSE: Final = "audit v1"
-_DAY: Final = 86_400_000_000  # in microseconds
-_EPOCH: Final = date(1970, 1, 1)
 
 
 class Event(StrEnum):
@@ -188,17 +185,15 @@ def newest(
     return list(db.session.scalars(query))
 
 
-def count_by_day(names: Sequence[Event], since: date) -> dict[tuple[str, date], int]:
-    """How many events of these names there were on each day in UTC, from that day on."""
-    start = datetime(since.year, since.month, since.day, tzinfo=UTC)
-    day = type_coerce(AuditEvent.at, BigInteger) // _DAY
-    query = select(AuditEvent.name, day, func.count()).where(
-        AuditEvent.name.in_([name.value for name in names]), AuditEvent.at >= start
+def count_on(day: date, names: Sequence[Event]) -> dict[str, int]:
+    """How many events of these names there were on a day in UTC."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    query = select(AuditEvent.name, func.count()).where(
+        AuditEvent.name.in_([name.value for name in names]),
+        AuditEvent.at >= begin,
+        AuditEvent.at < begin + timedelta(days=1),
     )
-    return {
-        (name, _EPOCH + timedelta(days=number)): count
-        for name, number, count in db.session.execute(query.group_by(AuditEvent.name, day))
-    }
+    return {row[0]: row[1] for row in db.session.execute(query.group_by(AuditEvent.name))}
 
 
 def forget(user: str) -> None:

@@ -18,20 +18,27 @@ from urllib.parse import urlsplit
 from flask import current_app
 from sqlalchemy import func, select, text
 
-from app import keys, schema, secret_key, users
+from app import keys, ratelimit, schema, secret_key, users
 from app.audit import AuditEvent
 from app.db import FAILURES, db, file
+from app.db.patience import at_most
 from app.errors import StartRefused
 from app.keys import State
 from app.secret_key import SecretKey
 from app.sessions import LoginSession
+from app.status_lists import GONE_AFTER
 
 CLOCK_SLACK: Final = timedelta(seconds=5)
 CLOCK_WRONG: Final = timedelta(seconds=30)
 """What verifiers forgive (`foxtrot.verifier.DEFAULT_LEEWAY`)."""
 
 OLD: Final = timedelta(days=180)
-MANY: Final = 1_000_000
+CLEANED_WITHIN: Final = timedelta(days=14)
+"""How long rows that are over may stay: twice the longest pause between two cleanings."""
+
+PATIENCE: Final = 5
+"""For how many seconds a check waits for PostgreSQL."""
+
 LOW_DISK: Final = 100 * 1024 * 1024
 
 
@@ -65,7 +72,8 @@ def examine(now: datetime) -> list[Finding]:
     found: list[Finding] = []
     for name, check in _CHECKS.items():
         try:
-            found += check(now)
+            with at_most(PATIENCE):
+                found += check(now)
         except FAILURES as error:
             reason = " ".join(str(getattr(error, "orig", error)).split())
             said = f"This cannot be found out, because the database does not answer: {reason}"
@@ -247,18 +255,39 @@ def _behind_a_proxy() -> Iterator[Finding]:
 def _rows(now: datetime) -> Iterator[Finding]:
     if not schema.is_current():
         return
-    oldest = db.session.scalar(select(func.min(LoginSession.created_at)))
-    absolute = timedelta(seconds=current_app.config["FOXTROT_SESSION_ABSOLUTE_LIMIT"])
+    config = current_app.config
+    longest = timedelta(seconds=config["FOXTROT_SESSION_ABSOLUTE_LIMIT"]) + GONE_AFTER
+    oldest = db.session.scalar(select(LoginSession.created_at).order_by(LoginSession.id).limit(1))
     sessions = db.session.scalar(select(func.max(LoginSession.id))) or 0
     events = db.session.scalar(select(func.max(AuditEvent.id))) or 0
     said = f"About {sessions:,} sessions and {events:,} events were written in all."
-    if oldest is not None and now - oldest > absolute + OLD:
-        said += f" The oldest session is of {oldest:%Y-%m-%d}: nothing is ever pruned."
-        yield Finding("old rows", Level.ADVICE, said, "Watch the disk, or delete old rows.")
-    elif events > MANY:
-        yield Finding("old rows", Level.ADVICE, said, "Watch the disk.")
-    else:
+    if oldest is None or now - oldest <= longest + CLEANED_WITHIN:
         yield Finding("old rows", Level.FINE, said)
+        return
+    said += f" A session of {oldest:%Y-%m-%d} is there still: old rows are not deleted."
+    todo = "The service deletes them while it runs. Or run: flask prune"
+    if not config["FOXTROT_CLEANING_EVERY"]:
+        todo = (
+            "FOXTROT_CLEANING_EVERY is 0: have a timer run flask prune, or leave the setting out."
+        )
+    yield Finding("old rows", Level.ADVICE, said, todo)
+
+
+def _limits(now: datetime) -> Iterator[Finding]:
+    url = current_app.config["FOXTROT_REDIS_URL"]
+    if url is None:
+        yield Finding("limits", Level.FINE, "The database counts for the limits.")
+        return
+    try:
+        ratelimit.ValkeyStore(url).try_out(now)
+    except ratelimit.FAILURES as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        said = f"FOXTROT_REDIS_URL does not do what is asked of it; the database counts. {reason}"
+        todo = "See to that server, or to the setting. It needs version 6 or newer."
+        yield Finding("limits", Level.WRONG, said, todo)
+    else:
+        said = f"The server of FOXTROT_REDIS_URL, {urlsplit(url).hostname}, counts for the limits."
+        yield Finding("limits", Level.FINE, said)
 
 
 def _administrators(_now: datetime) -> Iterator[Finding]:
@@ -294,6 +323,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "clock": _clock,
     "secrets": _secrets,
     "public URL": _proxies,
+    "limits": _limits,
     "mail": _mail,
     "old rows": _rows,
     "administrators": _administrators,

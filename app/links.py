@@ -131,7 +131,8 @@ def prune(now: datetime, limit: int) -> Iterator[int]:
     """Delete links that were used or ran out, a day ago or more."""
     at = now - KEEP
     is_over = or_(OneTimeLink.expires_at <= at, OneTimeLink.used_at <= at)
-    yield from walked(OneTimeLink.id, is_over, is_over, limit)
+    may_be = OneTimeLink.expires_at <= at + INVITED  # made by then, whichever lifetime it has
+    yield from walked(OneTimeLink.id, is_over, may_be, limit)
 
 
 def _is_good(purpose: str, secret: str, now: datetime) -> ColumnElement[bool]:

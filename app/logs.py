@@ -35,7 +35,8 @@ def set_up() -> None:
         return
     in_words = _StandardError()
     in_words.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logging.getLogger("foxtrot").addHandler(in_words)
+    for name in ("foxtrot", "app"):  # Flask's own would wait where nobody reads
+        logging.getLogger(name).addHandler(in_words)
     for logger in of_lines:
         logger.addHandler(_to_stderr)
         logger.propagate = False
@@ -98,12 +99,15 @@ def _write(line: str) -> None:
         except io.UnsupportedOperation:  # a test listens
             sys.stderr.write(line + "\n")
             return
-        if _takes_more(descriptor):
-            os.write(descriptor, (line + "\n").encode("utf-8", "backslashreplace"))
+        text = (line + "\n").encode("utf-8", "backslashreplace")
+        for begin in range(0, len(text), select.PIPE_BUF):
+            if not _takes_more(descriptor):
+                return
+            os.write(descriptor, text[begin : begin + select.PIPE_BUF])
 
 
 def _takes_more(descriptor: int) -> bool:
-    """Say whether a write would not wait: a pipe then has room for a line at least (pipe(7))."""
+    """Say whether so much as PIPE_BUF is written without waiting (pipe(7))."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return any(event & select.POLLOUT for _, event in poll.poll(0))

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app import audit, refresh_tokens, services, sessions, throttles, tokens
@@ -112,7 +111,6 @@ def revoke_own(text: str, service: Service, client: Client, now: datetime | None
     jti, expires_at = str(token.claims["jti"]), datetime.fromtimestamp(token.expires_at, now.tzinfo)
     with transaction():
         turn("revoked tokens")
-        db.session.execute(delete(RevokedToken).where(RevokedToken.expires_at < now - KEEP))
         if db.session.get(RevokedToken, jti) is None:
             db.session.add(RevokedToken(jti=jti, expires_at=expires_at))
             audit.record(Event.TOKEN_REVOKED, client, service=service.public_id, now=now)

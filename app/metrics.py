@@ -51,7 +51,7 @@ TOKEN_REFUSALS: Final = Metric(
     "Access tokens that were refused here, by the reason.",
 )
 REFUSALS: Final = Metric(
-    "foxtrot_refusals_total", "counter", ("code",), "JSON answers that refuse, by their code."
+    "foxtrot_refusals_total", "counter", ("code",), "Problem documents, by their code."
 )
 REQUESTS: Final = Metric(
     "foxtrot_request_duration_seconds",

@@ -112,7 +112,6 @@ def keep(user: User, now: datetime | None = None) -> None:
     rows = select(LoginSession.id, LoginSession.id, ended_at)
     rows = rows.where(LoginSession.user_id == user.id, matters)
     with transaction():
-        _forget_old(now)
         db.session.execute(
             insert(EndedRange).from_select(["first_id", "last_id", "ended_at"], rows)
         )
@@ -137,9 +136,10 @@ def prune_sessions(now: datetime, limit: int) -> Iterator[int]:
     at = now - GONE_AFTER
     ended = LoginSession.ended_at <= at
     yield from repeated(LoginSession.id, ended, limit, order_by=LoginSession.ended_at)
-    used_after, begun_after = sessions.limits(at).values()
-    ran_out = or_(LoginSession.last_seen_at <= used_after, LoginSession.created_at <= begun_after)
-    may_have = LoginSession.created_at <= max(used_after, begun_after)
+    limits = sessions.limits(at)
+    unused = LoginSession.last_seen_at <= limits["used_after"]
+    ran_out = or_(unused, LoginSession.created_at <= limits["begun_after"])
+    may_have = LoginSession.created_at <= max(limits.values())
     yield from walked(LoginSession.id, ran_out, may_have, limit)
 
 
@@ -294,10 +294,6 @@ def _last_given(session: Session) -> int:
         session.scalar(select(func.max(EndedRange.last_id))),
     ]
     return max(number or 0 for number in numbers)
-
-
-def _forget_old(now: datetime) -> None:
-    db.session.execute(delete(EndedRange).where(EndedRange.ended_at <= now - KEEP))
 
 
 def _last_number() -> int:

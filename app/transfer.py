@@ -211,8 +211,9 @@ def _id(given: Any) -> str:
 def _hash(given: Any) -> str:
     if given in (None, ""):
         return ""
-    if isinstance(given, str) and given.isascii() and passwords.can_verify(given):
-        return given
+    is_text = isinstance(given, str) and given.isascii() and given.isprintable()
+    if is_text and passwords.can_verify(given):
+        return str(given)
     raise _Bad(
         "password_hash: expected one by werkzeug (scrypt or pbkdf2), argon2id, bcrypt or Django"
         " (pbkdf2_sha256), of a cost that this service bears"

@@ -568,7 +568,8 @@ def test_a_server_reads_the_env_file_beside_its_code(tmp_path: Path) -> None:
     """From whatever folder it is started, and without Flask's own reading of `.env`."""
     for folder in ("app", "foxtrot", "migrations"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    shutil.copy(ROOT / "config.py", tmp_path)
+    for file in ROOT.glob("config*.py"):
+        shutil.copy(file, tmp_path)
     (tmp_path / ".env").write_text("FOXTROT_SITE_NAME=Hole\nFOXTROT_ALGORITHM=EdDSA\n")
     environ = clean_environ({"FOXTROT_ALGORITHM": "RS256", "FOXTROT_DATA_DIR": str(tmp_path)})
     command = flask("config", "show", "--json")

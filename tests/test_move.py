@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, text
 
-from app import create_app, services, sessions, users
-from app.db import Base, db, utcnow
+from app import accounts, cleaning, create_app, links, services, sessions
+from app.db import Base, db, transaction, utcnow
+from app.machines import RevokedToken
 from tests import postgresql
 from tests.conftest import MakeApp, add_service, add_user, dispose, find_user
 from tests.keys.conftest import READY, rotate
@@ -45,7 +47,10 @@ class Before:
 
 @pytest.fixture
 def before(app: Flask, alice: str, bob: str, data_dir: Path) -> Before:
-    """Alice is signed in, by program and browser; Bob has signed out; somebody was deleted."""
+    """Alice is signed in, by program and browser; Bob has signed out; somebody was deleted.
+
+    In every table there is something.
+    """
     tokens = refresh(app, sign_in(app, alice)["refresh_token"]).get_json()
     browser = app.test_client()
     submit(browser, "/login", email=alice, password=PASSWORD)
@@ -59,7 +64,12 @@ def before(app: Flask, alice: str, bob: str, data_dir: Path) -> Before:
         machine = (service.public_id, secret or "")
         rotate(app, utcnow() + READY)
         last = db.session.scalar(select(func.max(sessions.LoginSession.id)))
-        users.delete(find_user(app, gone), SOMEWHERE)
+        accounts.delete(find_user(app, gone), SOMEWHERE)
+        links.make(links.RESET, find_user(app, alice))
+        cleaning.claim(timedelta(hours=1), utcnow())
+        with transaction():
+            db.session.add(RevokedToken(jti="t_0", expires_at=utcnow()))
+    log_in(app.test_client(), bob, "wrong")
     dispose(app)
     return Before(app, data_dir, browser, tokens, ended, machine, last or 0)
 
@@ -165,8 +175,10 @@ def test_every_table_is_moved_with_all_its_rows(before: Before, after: Flask) ->
     assert {name for (name,) in rows} - {"alembic_version", "sqlite_sequence"} == set(
         Base.metadata.tables
     )
-    assert counts(after) == counts(before.app)
+    had = counts(before.app)
     dispose(before.app)
+    assert [name for name, number in had.items() if number == 0] == []
+    assert counts(after) == had
 
 
 # All, or nothing
@@ -281,8 +293,8 @@ def test_many_rows_go_in_batches(
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
         connection.execute(text(f"INSERT INTO revoked_tokens {numbers} SELECT 't_' || i, i FROM n"))
     dispose(before.app)
-    assert "revoked_tokens: 2500" in move(before, empty_postgresql_url)
+    assert "revoked_tokens: 2501" in move(before, empty_postgresql_url)
     found = cluster.execute(
         "SELECT count(*) FROM revoked_tokens", empty_postgresql_url.rpartition("/")[2]
     )
-    assert found == [(2500,)]
+    assert found == [(2501,)]

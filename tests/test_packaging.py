@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ["pyproject.toml", "README.md", "LICENSE", "foxtrot", "app", "config.py"]
+SHIPPED = [
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "foxtrot",
+    "app",
+    "config.py",
+    "config_values.py",
+]
 
 
 @pytest.fixture(scope="module")

@@ -173,11 +173,19 @@ class KeyRing:
             self._lock.release()
 
     def _look_for_news(self, now: datetime) -> None:
-        """Look at the table for a key that is not known, once a second at most."""
-        with self._lock:
+        """Look at the table for a key that is not known, once a second at most.
+
+        Anybody can name such a key: so nobody waits long for a database that is silent.
+        """
+        if not self._lock.acquire(timeout=REACH_SECONDS):
+            return
+        try:
             if self._looked_at is None or abs(now - self._looked_at) >= LOOK_EVERY:
                 self._looked_at = now
+                reach(REACH_SECONDS)
                 self._read(now)
+        finally:
+            self._lock.release()
 
     def _is_fresh(self, now: datetime) -> bool:
         return self._read_at is not None and abs(now - self._read_at) < REREAD

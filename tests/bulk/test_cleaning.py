@@ -121,6 +121,19 @@ def test_links_go_a_day_after_they_are_worthless(app: Flask, alice: str) -> None
 
 
 @on_both_databases
+def test_links_go_also_behind_many_that_are_good_for_longer(app: Flask, alice: str) -> None:
+    """Those of an import are good for a week; the ones made after them are not."""
+    with app.app_context():
+        user = find_user(app, alice)
+        with transaction():
+            for _ in range(5):
+                links.make_many([user.id], utcnow() - 3 * DAY)
+        links.make(links.SETUP, now=utcnow() - 2 * DAY)
+    assert prune(app, limit=2)["links"] == 1
+    assert left(app, OneTimeLink) == 5
+
+
+@on_both_databases
 def test_revoked_tokens_go_once_they_have_expired(app: Flask) -> None:
     """Verifiers' leeway included."""
     with app.app_context(), transaction():

@@ -192,6 +192,8 @@ BAD: list[tuple[Any, str]] = [
     ({"password_hash": "$2b$31$" + "a" * 53}, "password_hash: "),
     ({"password_hash": "pbkdf2_sha256$99999999$a$" + "a" * 43 + "="}, "password_hash: "),
     ({"password_hash": HASH + "\0"}, "password_hash: "),
+    ({"password_hash": HASH.replace("$M0", "$M\0")}, "password_hash: "),
+    ({"password_hash": HASH.replace("$M0", "$M\n")}, "password_hash: "),
     ({"password_hash": [HASH]}, "password_hash: "),
     ({"scopes": 'a "b"'}, "scopes: "),
     ({"scopes": ["a b"]}, "scopes: "),

@@ -270,6 +270,20 @@ def test_sign_ins_are_counted_by_day(app: Flask, alice: str) -> None:
     assert sum(day.succeeded + day.failed for day in days) == 3
 
 
+def test_a_day_that_is_over_is_counted_once(app: Flask) -> None:
+    """Today is counted each time, and so is yesterday in the hour after it."""
+    now = utcnow().replace(hour=0, minute=30)
+
+    def counted_after(*hours_ago: int) -> list[int]:
+        for hours in hours_ago:
+            audit.record(Event.LOGIN_FAILED, SOMEWHERE, now=now - timedelta(hours=hours))
+        return [day.failed for day in administration.sign_ins(now)[-3:]]
+
+    with app.app_context():
+        assert counted_after(0, 1, 25) == [1, 1, 1]
+        assert counted_after(0, 1, 25) == [1, 2, 2]
+
+
 def test_the_plot_is_drawn_by_the_server(app: Flask, alice: str, admin: FlaskClient) -> None:
     """As SVG with a title, a description and a table of the same numbers; no style, no script."""
     sign_in(app, alice)

@@ -18,7 +18,7 @@ from app import audit, create_app, doctor, keys
 from app.audit import Event
 from app.db import utcnow
 from app.doctor import Level
-from tests import processes
+from tests import processes, valkey
 from tests.conftest import MakeApp, add_user, dispose, on_both_databases, on_postgresql
 from tests.support import SECRET_KEY, SOMEWHERE, cheap_settings
 
@@ -52,7 +52,7 @@ def test_a_sound_installation_is_healthy(app: Flask) -> None:
     report = json.loads(done.output)
     assert (done.exit_code, report["healthy"]) == (0, True)
     assert {one["check"] for one in report["findings"]} == {
-        "database", "schema", "disk", "keys", "clock", "secrets", "public URL", "mail",
+        "database", "schema", "disk", "keys", "clock", "secrets", "public URL", "limits", "mail",
         "old rows", "administrators",
     }  # fmt: skip
     assert {one["level"] for one in report["findings"]} == {"fine", "advice"}
@@ -219,5 +219,20 @@ def test_sessions_that_nobody_prunes_are_counted(app: Flask, alice: str) -> None
         base_url="http://localhost:5000",
     )
     assert worst(examine(app), "old rows").startswith("fine: About 1 sessions")
-    found = examine(app, utcnow() + timedelta(days=400))
-    assert worst(found, "old rows").startswith("advice")
+    day = timedelta(days=1)
+    assert worst(examine(app, utcnow() + 104 * day), "old rows").startswith("fine")
+    assert "while it runs" in worst(examine(app, utcnow() + 106 * day), "old rows")
+    app.config["FOXTROT_CLEANING_EVERY"] = 0
+    assert "flask prune" in worst(examine(app, utcnow() + 106 * day), "old rows")
+
+
+def test_a_valkey_that_does_what_it_should_is_fine(make_app: MakeApp) -> None:
+    """And nothing is left there. One that is gone, or wants a password, is a fault."""
+    with valkey.running() as server:
+        app = make_app(FOXTROT_REDIS_URL=server.url)
+        assert worst(examine(app), "limits").startswith("fine: The server of FOXTROT_REDIS_URL")
+        assert server.lives() == []
+        server.stop()
+        assert "the database counts. ConnectionError" in worst(examine(app), "limits")
+        assert run(app).exit_code == 1
+        server.start()

@@ -7,14 +7,16 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app import logs
 from app.ids import new_id
 from tests.conftest import MakeApp
 from tests.processes import ROOT, clean_environ, flask, free_port, stop, wait_until_up
@@ -112,6 +114,23 @@ def test_no_line_when_it_is_off(make_app: MakeApp, lines: Lines) -> None:
 
 
 # Standard error that cannot be written
+
+
+def test_a_long_line_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a traceback, for which a pipe that nobody reads has too little room."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end), os.fdopen(write_end, "w") as pipe:
+        os.set_blocking(write_end, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(write_end, b"x" * 4096)
+        os.read(read_end, 4096)
+        os.set_blocking(write_end, True)
+        monkeypatch.setattr("sys.stderr", pipe)
+        thread = Thread(target=logs._write, args=("y" * 20_000,), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 @contextmanager

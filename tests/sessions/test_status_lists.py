@@ -28,7 +28,7 @@ from app.sessions import Ending, LoginSession
 from app.status_lists import KEEP, SIZE, EndedRange, Publisher
 from foxtrot import InvalidToken, JWKSet, SharedSecret, Verifier
 from foxtrot.status_list import MEDIA_TYPE, StatusList, read
-from tests.conftest import MakeApp, add_user, find_user, on_both_databases
+from tests.conftest import MakeApp, find_user, on_both_databases
 from tests.sessions.conftest import delete
 from tests.support import (
     ORIGIN,
@@ -248,17 +248,6 @@ def test_a_session_stays_in_the_list_for_as_long_as_a_token_may_live(
     assert timedelta(days=1, seconds=60) <= KEEP
     assert published_at(app, now + KEEP - timedelta(seconds=1))(token) == 1
     assert published_at(app, now + KEEP + timedelta(seconds=1))(token) == 0
-
-
-def test_what_no_token_needs_is_forgotten(app: Flask, client: FlaskClient) -> None:
-    """The table of deleted users' sessions stays small."""
-    now = utcnow()
-    with app.app_context():
-        for number in range(3):
-            email = add_user(app, f"{number}@example.com")
-            access_token(client, email)
-            accounts.delete(find_user(app, email), SOMEWHERE, now + KEEP * number)
-        assert db.session.query(EndedRange).count() == 1
 
 
 # Built once a second
