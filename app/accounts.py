@@ -100,8 +100,8 @@ def _check_setup(secret: str, now: datetime | None) -> None:
         links.check(links.SETUP, secret, now)  # first: it costs a stranger's request less
     except NotFound:
         raise NotFound(
-            "This link is not valid any more. On the machine of this service,"
-            " `flask setup-link` prints a new one, while there is no administrator."
+            "This link is not valid any more. While there is no administrator, the command"
+            " “flask setup-link” prints a new one, on the machine of this service."
         ) from None
     if users.any_admin():
         raise NotFound

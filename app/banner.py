@@ -36,7 +36,7 @@ def refuse_port_in_use() -> None:
             if error.errno == errno.EADDRINUSE:
                 raise StartRefused(
                     f"Port {port} is in use by another program. Stop that one, or choose"
-                    f" another port: flask run --port {port + 1}"
+                    f" another port, such as --port {port + 1}"
                 ) from None
 
 

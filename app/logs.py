@@ -14,8 +14,8 @@ import os
 import re
 import select
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final
 
@@ -41,6 +41,18 @@ def set_up() -> None:
         logger.addHandler(_to_stderr)
         logger.propagate = False
     _of_werkzeug.addHandler(_to_stderr)
+
+
+@contextmanager
+def without_audit_lines() -> Iterator[None]:
+    """Write no lines of audit events meanwhile; the events themselves are in the database."""
+    had = _to_stderr in audit.handlers
+    audit.removeHandler(_to_stderr)
+    try:
+        yield
+    finally:
+        if had:
+            audit.addHandler(_to_stderr)
 
 
 def replace_lines_of_werkzeug() -> None:

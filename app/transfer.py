@@ -40,6 +40,16 @@ COLUMNS: Final = (
 NOTES: Final = frozenset({"line", "reason"})
 """What a file of failed rows says besides; so it can be mended and imported."""
 
+NO_OBJECT: Final = "not an object"
+TOO_LONG: Final = "not an object, but a line that is too long"
+MORE_FIELDS: Final = "more fields than the header has"
+_NO_ROW: Final = {
+    NO_OBJECT: 'expected a JSON object on one line, such as {"email": "ann@example.com"}',
+    TOO_LONG: "expected a JSON object on one line of at most 64 KiB",
+    MORE_FIELDS: "there are more fields than the header has; one with a comma in it needs quotes",
+}
+"""What stands in place of a row that could not be read, and the reason to give for it."""
+
 BATCH: Final = 1000
 TRIES: Final = 3
 
@@ -171,8 +181,10 @@ _TWICE: Final = "email: this address stands in the file before"
 def read(row: Row, now: datetime) -> dict[str, Any]:
     """The columns of the table for a row, or why there are none (`_Bad`)."""
     if unknown := row.keys() - _KNOWN:
+        if unreadable := unknown & _NO_ROW.keys():
+            raise _Bad(_NO_ROW[unreadable.pop()])
         named = ", ".join(sorted(ascii(name)[:40] for name in unknown))
-        raise _Bad(f"unknown: {named}; known are: {', '.join(COLUMNS)}")
+        raise _Bad(f"unknown columns: {named}; known are: {', '.join(COLUMNS)}")
     address, key = _address(row.get("email"))
     disabled, verified = (_flag(row, name) for name in ("disabled", "email_verified"))
     return {
@@ -196,7 +208,8 @@ def _address(given: Any) -> addresses.Address:
         if isinstance(given, str):
             return addresses.check(given)
     except ValidationFailed:
-        pass
+        if any("\udc80" <= letter <= "\udcff" for letter in given):
+            raise _Bad("email: the file is not in UTF-8; save it in UTF-8") from None
     raise _Bad("email: expected an e-mail address such as ann@example.com")
 
 
@@ -215,8 +228,8 @@ def _hash(given: Any) -> str:
     if is_text and passwords.can_verify(given):
         return str(given)
     raise _Bad(
-        "password_hash: expected one by werkzeug (scrypt or pbkdf2), argon2id, bcrypt or Django"
-        " (pbkdf2_sha256), of a cost that this service bears"
+        "password_hash: expected one by werkzeug (scrypt or pbkdf2), argon2id, bcrypt (cost up to"
+        " 14) or Django (pbkdf2_sha256), whole, and not so costly that it would stop the service"
     )
 
 
@@ -250,7 +263,9 @@ def _moment(given: Any, now: datetime) -> datetime:
                 return moment
     except (ValueError, TypeError, OverflowError):
         pass
-    raise _Bad("created_at: expected a time that was, with its zone, such as 2026-11-25T14:00:00Z")
+    raise _Bad(
+        "created_at: expected a time of the past with its zone, such as 2024-05-01T10:00:00Z"
+    )
 
 
 def _taken(column: Any, wanted: Collection[str]) -> set[str]:

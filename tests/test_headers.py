@@ -264,8 +264,10 @@ def test_what_is_not_there_is_a_problem_for_programs(
 
 @pytest.mark.parametrize("path", ["/nowhere", "/login/", "/account/x", "/setup/x", "/static/x"])
 def test_what_is_not_there_is_a_page_for_people(client: FlaskClient, path: str) -> None:
-    """By what their browsers accept."""
-    assert_is_page(get(client, path, headers=HTML), 404)
+    """By what their browsers accept; in words for people, too."""
+    page = get(client, path, headers=HTML)
+    assert_is_page(page, 404)
+    assert "There is nothing here" in page.text
 
 
 def test_a_program_that_is_lost_among_the_pages_gets_a_problem(client: FlaskClient) -> None:

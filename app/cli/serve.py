@@ -7,7 +7,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from app import banner, lanes, server
-from app.cli.terminal import command
+from app.cli.terminal import prepared
 from app.errors import StartRefused
 
 
@@ -26,7 +26,7 @@ from app.errors import StartRefused
     " given.",
 )
 @with_appcontext
-@command
+@prepared
 def serve(host: str, port: int, workers: int | None, threads: int | None) -> None:
     """Serve for others, until SIGTERM: requests in hand are finished then."""
     if current_app.debug:

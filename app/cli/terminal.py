@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
@@ -11,7 +12,7 @@ from typing import Final, ParamSpec, TypeVar
 import click
 from flask import current_app
 
-from app import users
+from app import logs, users
 from app.errors import AppError, MoveRefused, StartRefused, ValidationFailed
 from app.users import User
 
@@ -22,6 +23,18 @@ json_option: Final = click.option("--json", "as_json", is_flag=True, help="Write
 
 
 def command(view: Callable[P, R]) -> Callable[P, R]:
+    """Do what a person asked for once: as `prepared`, and no lines of events at a terminal."""
+
+    @wraps(view)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        at_a_terminal = sys.stderr.isatty()  # elsewhere it may be the log that is kept
+        with logs.without_audit_lines() if at_a_terminal else nullcontext():
+            return view(*args, **kwargs)
+
+    return prepared(run)
+
+
+def prepared(view: Callable[P, R]) -> Callable[P, R]:
     """Prepare the database first; turn a refusal into its words and exit code 1."""
 
     @wraps(view)

@@ -182,7 +182,7 @@ def _from_json_lines(source: BinaryIO) -> Rows:
         if len(line) > MAX_LINE:
             while line and not line.endswith(b"\n"):
                 line = source.readline(MAX_LINE)
-            yield number, {"not an object, but a line that is too long": ""}
+            yield number, {transfer.TOO_LONG: ""}
         elif line.strip():
             yield number, _object(line)
 
@@ -194,25 +194,30 @@ def _object(line: bytes) -> Mapping[str, Any]:
         found = None
     if isinstance(found, dict):
         return found
-    return {"not an object": line.decode("utf-8", "replace").strip()}
+    return {transfer.NO_OBJECT: line.decode("utf-8", "replace").strip()}
 
 
 def _from_csv(source: BinaryIO) -> Rows:
     """The rows of a table with a header, whose columns are refused by name if unknown."""
     text = io.TextIOWrapper(source, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text, restkey="more fields than the header has", strict=True)
+    reader = csv.DictReader(text, restkey=transfer.MORE_FIELDS, strict=True)
     try:
         _refuse_header(reader.fieldnames or [])
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise click.ClickException(f"Line {reader.line_num} is no CSV: {error}.") from None
+        raise click.ClickException(
+            f"This is no CSV near line {reader.line_num}: {error}. Is there a quote that"
+            " nothing closes? The lines before it may be imported already; mend the file and run this again."
+        ) from None
     finally:
         text.detach()
 
 
 def _refuse_header(names: Sequence[str]) -> None:
     unknown = [ascii(name)[:40] for name in names if name not in {*COLUMNS, *NOTES}]
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+        raise click.ClickException("Separate the columns by commas, not semicolons or tabs.")
     if unknown or "email" not in names or len(set(names)) != len(names):
         found = f"Unknown columns: {', '.join(unknown)}. " if unknown else ""
         raise click.ClickException(

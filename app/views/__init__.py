@@ -83,6 +83,20 @@ _CODES: Final = {
     431: "headers_too_large",
     500: "internal_error",
 }
+_PAGE_TITLES: Final = {
+    400: "This was not understood",
+    403: "You may not do this",
+    404: "There is nothing here",
+    405: "Nothing can be opened here",
+    429: "Please wait a little",
+    500: "Something failed",
+    503: "Not at the moment",
+}
+_DETAILS: Final = {
+    404: "There is nothing at this address. Was it copied whole, and is it spelled right?",
+    405: "This address does not take this method.",
+}
+"""In place of werkzeug's own."""
 
 _log = logging.getLogger("foxtrot.app")
 
@@ -135,6 +149,8 @@ def _refuse_http(error: HTTPException) -> Response:
         return error.get_response()  # type: ignore[return-value]  # a redirect of the router
     if isinstance(error, InternalServerError):
         detail = "Something failed here. It was written down; try again later."
+    elif error.description == type(error).description and status in _DETAILS:
+        detail = _DETAILS[status]
     else:
         detail = error.description or HTTP_STATUS_CODES.get(status, "")
     response = _say(status, _CODES.get(status, f"http_{status}"), detail, {})
@@ -156,6 +172,7 @@ def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Respon
         response = jsonify({"error": code, "error_description": _oauth_text(detail)})
         response.status_code = status
     elif _wants_page():
+        title = _PAGE_TITLES.get(status, title)
         page = render_template("error.html", status=status, title=title, detail=detail)
         response = current_app.make_response((page, status))
     else:
