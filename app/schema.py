@@ -7,6 +7,7 @@ says so in `/readyz`.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -139,7 +140,9 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+@cache
 def _head() -> str | None:
+    """The newest schema of this code; the files are read once, not at each start and probe."""
     return ScriptDirectory(str(DIRECTORY)).get_current_head()
 
 
