@@ -15,7 +15,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -236,6 +236,7 @@ def _meter(app: Flask) -> metrics.Meter:
     return metrics.Meter(app.config["FOXTROT_METRICS_TOKEN"], folder, build, known)
 
 
+@cache
 def _version() -> str:
     """The version of this checkout."""
     try:
