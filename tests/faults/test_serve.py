@@ -32,6 +32,9 @@ from tests.test_server import ALICE, SECONDS, Served, ask, served, workers
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sets limits as Linux has them")
 
 CLIENTS = 8
+LOG_IS_FULL = ("sh", "-c", 'exec "$@" >/dev/full 2>&1', "sh")
+"""The system says that the disk is full to whoever writes there (full(4))."""
+
 FILES = 64
 MEGABYTE = 1 << 20
 
@@ -48,8 +51,8 @@ def service(folder: Path, number: int, *wrapper: str) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two workers for the tests of this file."""
-    with service(tmp_path_factory.mktemp("serve"), 2) as found:
+    """Two workers for the tests of this file, whose log is on a full disk from the start."""
+    with service(tmp_path_factory.mktemp("serve"), 2, *LOG_IS_FULL) as found:
         yield found
 
 
@@ -67,6 +70,11 @@ def ready(process: subprocess.Popen[str]) -> set[int]:
 
 
 # What runs out
+
+
+def test_a_full_disk_of_the_log_stops_no_start_and_no_request(server: Served) -> None:
+    """What cannot be written down is lost, and the answers come."""
+    assert ask(server.port, "/auth/login", ALICE)[0] == 200
 
 
 def test_large_bodies_take_no_memory(server: Served) -> None:

@@ -66,13 +66,6 @@ def test_a_full_disk_is_answered_with_503_and_loses_nothing(tmp_path: Path) -> N
     assert "Traceback" not in (tmp_path / "output").read_text()
 
 
-@on_linux
-def test_a_full_disk_of_the_log_stops_no_request(data_dir: Path) -> None:
-    """What cannot be written down is lost, and the answers come (full(4))."""
-    with Server(cheap_settings(data_dir), Path("/dev/full")) as server:
-        World(server).settle()
-
-
 def test_a_reader_of_the_log_that_goes_away_stops_no_request(data_dir: Path) -> None:
     """Standard output and error are a pipe that nobody reads any more."""
     port = free_port()
