@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -125,6 +126,42 @@ def test_who_may_open_few_files_serves_few_at_once(tmp_path: Path) -> None:
 def open_files(pid: int) -> int:
     """How many a process has."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+# What clients do
+
+
+@pytest.mark.parametrize(
+    ("head", "statuses"),
+    [
+        (b"GET /" + b"x" * MEGABYTE + b" HTTP/1.1\r\n", {b"414", b"431"}),
+        (b"GET / HTTP/1.1\r\nX-Long: " + b"x" * MEGABYTE + b"\r\n", {b"431"}),
+        (b"GET / HTTP/1.1\r\n" + b"X-Many: x\r\n" * 10_000, {b"431"}),
+    ],
+    ids=["URL", "header", "headers"],
+)
+def test_a_head_that_is_too_long_is_refused(
+    server: Served, head: bytes, statuses: set[bytes]
+) -> None:
+    """A megabyte, or ten thousand (RFC 9110 section 15.5.15, RFC 6585 section 5)."""
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as connection:
+        with suppress(ConnectionError):  # it need not listen to all of it
+            connection.sendall(head + f"Host: localhost:{server.port}\r\n\r\n".encode())
+        with suppress(ConnectionError):
+            assert connection.recv(100).split(b" ")[1] in statuses
+    assert ask(server.port, "/healthz")[0] == 200
+
+
+def test_connections_that_are_reset_leave_nothing_open(server: Served) -> None:
+    """A hundred, each in the middle of a body, or of an answer."""
+    before = {pid: open_files(pid) for pid in workers(server.process)}
+    for kind in ("bodies", "readers") * 50:
+        connection = slow.connected(server.port, kind)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    until(lambda: all(open_files(pid) <= number + 5 for pid, number in before.items()))
+    assert ask(server.port, "/auth/login", ALICE)[0] == 200
+    assert workers(server.process) == before.keys()
 
 
 # Many at once
