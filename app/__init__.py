@@ -93,6 +93,7 @@ def _build(environ: Mapping[str, str]) -> Flask:
     app.extensions["foxtrot_own_limits"] = ratelimit.MemoryStore()
     app.extensions["foxtrot_lanes"] = _lanes(app)
     app.extensions["foxtrot_sign_ins"] = {}
+    app.extensions["foxtrot_schema"] = schema.Watch()
     app.extensions["foxtrot_load"] = create_app
     app.extensions["foxtrot_serve_at"] = partial(_leave_port, app)
     app.extensions["foxtrot_prepare"] = lambda: prepare(app, serves=False)
@@ -135,7 +136,7 @@ def _prepare_database(app: Flask, serves: bool) -> None:
     schema.migrate_if_sqlite(must_exist=has_secret)
     secret = _secret_key(app)
     ring = keys.KeyRing(_key_policy(app), secret, app.app_context if serves else None)
-    if schema.is_current():
+    if app.extensions["foxtrot_schema"].can_serve():
         ring.start()
         app.extensions["foxtrot_services"].audiences()
     app.extensions["foxtrot_secret_key"] = secret

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from contextlib import suppress
 
 import click
 from flask import Flask
@@ -53,7 +54,8 @@ def show(app: Flask) -> None:
     ]
     with app.app_context():
         lines += _about_the_first_administrator()
-    click.echo("\n".join(lines))
+    with suppress(OSError):  # on a full disk nobody reads it
+        click.echo("\n".join(lines))
 
 
 def _about_the_first_administrator() -> list[str]:

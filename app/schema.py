@@ -2,7 +2,9 @@
 
 SQLite is migrated by the service itself when it starts. On PostgreSQL it is a
 step of the deployment (`flask db upgrade`); a service that finds an old schema
-says so in `/readyz`.
+says so in `/readyz`. One that runs while a newer version migrates goes on, because a
+migration only adds what workers of the version before can do without
+(tests/faults/test_upgrades.py looks at each).
 """
 
 from __future__ import annotations
@@ -35,13 +37,41 @@ def is_current() -> bool:
         return _revision(connection) == _head()
 
 
-def is_reachable_and_current() -> bool:
-    """The same, from a database that answers shortly.
+class Watch:
+    """Says whether this process can serve with the schema that it finds.
 
-    :raises DatabaseError: it does not.
+    It can with its own; and once it did, also with one of a newer version, which has come
+    meanwhile. Who starts with a newer one cannot: perhaps it is much newer.
     """
-    reach(REACH_SECONDS)
-    return is_current()
+
+    def __init__(self) -> None:
+        self._was_current = False
+        _known()
+
+    def is_ready(self) -> bool:
+        """Look at a database that answers shortly.
+
+        :raises DatabaseError: it does not.
+        """
+        reach(REACH_SECONDS)
+        return self.can_serve()
+
+    def can_serve(self) -> bool:
+        """Look, however long that takes."""
+        if is_current():
+            self._was_current = True
+            return True
+        return self._was_current and _is_newer()
+
+
+def _is_newer() -> bool:
+    """Say whether a database that is not current has a schema that this code does not know."""
+    path = file()
+    if path is not None and not path.exists():
+        return False
+    with db.engine.connect() as connection:
+        found = _revision(connection)
+    return found is not None and found not in _known()
 
 
 def migrate_if_sqlite(*, must_exist: bool) -> None:
@@ -146,9 +176,14 @@ def _head() -> str | None:
     return ScriptDirectory(str(DIRECTORY)).get_current_head()
 
 
+@cache
+def _known() -> frozenset[str]:
+    scripts = ScriptDirectory(str(DIRECTORY)).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
 def _refuse_unknown(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory(str(DIRECTORY)).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in _known():
         raise StartRefused(
             f"The database has schema {revision}, which is newer than this version of the service."
             " Start the version that made it, or restore a backup from before the upgrade."

@@ -32,6 +32,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.rsgi import ProtocolClosed
 
+from app.draining import DRAIN_SECONDS, let_in_nobody
+
 BODY_SECONDS: Final = 10
 """For a whole body. The greatest that is allowed comes in that time at 7 KB a second."""
 
@@ -42,7 +44,14 @@ STOP_SECONDS: Final = 30
 """For the requests in hand, after SIGTERM."""
 
 CONNECTIONS: Final = 4096
-"""For each worker; more wait to be accepted."""
+"""For each worker, where the system lets it open so many files; more wait to be accepted."""
+
+FEWEST_CONNECTIONS: Final = 16
+OWN_FILES: Final = 40
+"""What a worker has open besides connections and what its threads need."""
+
+FILES_OF_A_THREAD: Final = 3
+"""SQLite's file and its log, and a template, a static file or a lane."""
 
 _log = logging.getLogger("foxtrot.server")
 
@@ -60,7 +69,7 @@ def serve(
     :param threads: how many requests each worker answers at once.
     :param most: how many bytes of a body are read.
     """
-    _allow_open_files()
+    files = _allow_open_files()
     multiprocessing.set_start_method("spawn", force=True)
     Granian(
         "app",
@@ -70,7 +79,7 @@ def serve(
         interface=Interfaces.RSGI,
         http=HTTPModes.http1,
         websockets=False,
-        backpressure=CONNECTIONS,
+        backpressure=connections(files, threads),
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_SECONDS,
@@ -91,11 +100,18 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _allow_open_files() -> None:
-    """Each connection is an open file, and the usual limit is 1,024 (getrlimit(2))."""
+def connections(files: int, threads: int) -> int:
+    """How many connections leave enough of the files that a worker may open for its requests."""
+    room = files - OWN_FILES - threads * FILES_OF_A_THREAD
+    return max(FEWEST_CONNECTIONS, min(CONNECTIONS, room))
+
+
+def _allow_open_files() -> int:
+    """Each connection is an open file, and the usual limit is 1,024 (getrlimit(2)); gives ours."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if most == resource.RLIM_INFINITY else min(most, 65_536)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted
 
 
 class OpenFile:
@@ -119,6 +135,15 @@ class Buffered:
         self._requests: SimpleQueue[tuple[Environ, asyncio.Future[Answer]]] = SimpleQueue()
         for _ in range(threads):
             threading.Thread(target=self._answer, daemon=True).start()
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On SIGTERM drain the door, and only then let Granian close it, which SIGINT does too."""
+
+        def drain() -> None:
+            let_in_nobody()
+            loop.call_later(DRAIN_SECONDS, os.kill, os.getpid(), signal.SIGINT)
+
+        loop.add_signal_handler(signal.SIGTERM, drain)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         environ, body = environ_of(scope), b""

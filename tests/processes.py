@@ -41,12 +41,12 @@ def flask(*arguments: str) -> list[str]:
 
 
 def run(
-    *arguments: str, settings: Mapping[str, str], stdin: str | None = None
+    *arguments: str, settings: Mapping[str, str], stdin: str | None = None, root: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    """Run a flask command to its end."""
+    """Run a flask command to its end, from this checkout or another."""
     return subprocess.run(
         flask(*arguments),
-        cwd=ROOT,
+        cwd=root,
         env=clean_environ(settings),
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,

@@ -31,6 +31,7 @@ TOOLS = [
     "batches",
     "foreign_hashes",
     "application",
+    "draining",
 ]
 RULES = [
     "audit",
@@ -79,6 +80,7 @@ LIBRARIES = {
     "passwords": {"cryptography", "werkzeug", "zxcvbn"},
     "lanes": set(),
     "application": {"flask", "sqlalchemy"},
+    "draining": set(),
     "secret_key": {"cryptography"},
     "audit": {"flask", "sqlalchemy"},
     "keys": {"cryptography", "sqlalchemy", "foxtrot"},

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
@@ -41,11 +41,13 @@ class Served(NamedTuple):
 
 
 @contextmanager
-def served(settings: dict[str, str], *arguments: str) -> Iterator[Served]:
+def served(
+    settings: dict[str, str], *arguments: str, wrapper: Sequence[str] = ()
+) -> Iterator[Served]:
     """Run `flask serve` until the block ends."""
     port = free_port()
     process = subprocess.Popen(
-        flask("serve", "--port", str(port), *arguments),
+        [*wrapper, *flask("serve", "--port", str(port), *arguments)],
         cwd=ROOT,
         env=clean_environ(settings),
         stdin=subprocess.DEVNULL,

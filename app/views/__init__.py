@@ -7,11 +7,13 @@ and headers keep browsers careful.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from typing import Any, Final
 
 from flask import Flask, Response, current_app, jsonify, render_template, request
+from markupsafe import escape
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -98,6 +100,9 @@ _DETAILS: Final = {
 }
 """In place of werkzeug's own."""
 
+_USED_UP: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT})
+"""No file handle is left, or no room on the disk (errno(3)): later there may be."""
+
 _log = logging.getLogger("foxtrot.app")
 
 
@@ -115,6 +120,7 @@ def init_app(app: Flask, database_failures: tuple[type[Exception], ...]) -> None
     app.register_error_handler(HTTPException, _refuse_http)
     for failure in database_failures:
         app.register_error_handler(failure, _refuse_for_database)
+    app.register_error_handler(OSError, _refuse_for_system)
     access.guard(app)
 
 
@@ -165,6 +171,13 @@ def _refuse_for_database(error: Exception) -> Response:
     return _refuse(Unavailable())
 
 
+def _refuse_for_system(error: OSError) -> Response:
+    if error.errno not in _USED_UP:
+        raise error
+    _log.error("The system has nothing left: %s", error.strerror)
+    return _refuse(Unavailable())
+
+
 def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Response:
     """A page for a person, a problem document or OAuth's own JSON for a program."""
     title = HTTP_STATUS_CODES.get(status, "Error")
@@ -173,13 +186,19 @@ def _say(status: int, code: str, detail: str, members: dict[str, Any]) -> Respon
         response.status_code = status
     elif _wants_page():
         title = _PAGE_TITLES.get(status, title)
-        page = render_template("error.html", status=status, title=title, detail=detail)
-        response = current_app.make_response((page, status))
+        response = current_app.make_response((_page(status, title, detail), status))
     else:
         problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         response = jsonify({**problem, "code": code, **members})
         response.status_code, response.content_type = status, PROBLEM
     return response
+
+
+def _page(status: int, title: str, detail: str) -> str:
+    try:
+        return render_template("error.html", status=status, title=title, detail=detail)
+    except OSError:  # there was no file handle left to read it with
+        return f"<!doctype html><title>{title}</title><p>{escape(detail)}</p>"
 
 
 def _oauth_text(detail: str) -> str:

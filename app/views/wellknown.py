@@ -121,8 +121,12 @@ def healthz() -> HealthAnswer:
 @public
 @operation("Whether requests can be answered: database and schema", answer=HealthAnswer)
 def readyz() -> HealthAnswer:
-    if not schema.is_reachable_and_current():
-        raise Unavailable("The database schema is behind or ahead. Run: flask db upgrade")
+    watch: schema.Watch = current_app.extensions["foxtrot_schema"]
+    if not watch.is_ready():
+        raise Unavailable(
+            "The schema of the database is older than this version, or newer. If it is older,"
+            " run: flask db upgrade. If it is newer, start the newer version."
+        )
     return HealthAnswer(status="ready")
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk
 from tests.faults.world import CREDENTIALS, World
 from tests.processes import free_port, serving
 from tests.sessions.crowd import at_once
@@ -26,32 +26,7 @@ from tests.support import PASSWORD, bearer, cheap_settings
 from tests.test_start import refusal, try_to_start
 from tests.test_writes import FILE, locked
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system as Linux does")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of three megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs", str(place)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
-        pytest.skip("no file system may be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Write until nothing more fits; gives the file to remove."""
-    filler = disk / "filler"
-    with filler.open("ab", buffering=0) as file, suppress(OSError):
-        for size in (65536, 4096, 512, 1):
-            with suppress(OSError):
-                while file.write(b"\0" * size) == size:
-                    pass
-    return filler
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="fills a disk as Linux does")
 
 
 def register(world: World, name: str) -> Answer:
@@ -61,14 +36,15 @@ def register(world: World, name: str) -> Answer:
 
 
 @on_linux
-def test_a_full_disk_is_answered_with_503_and_loses_nothing(
-    small_disk: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_answered_with_503_and_loses_nothing(tmp_path: Path) -> None:
     """Tokens are checked meanwhile, and once there is room again all is well by itself."""
-    with Server(cheap_settings(small_disk / "data"), tmp_path / "output") as server:
+    with (
+        small_disk(tmp_path / "disk", "3m") as disk,
+        Server(cheap_settings(disk.folder / "data"), tmp_path / "output") as server,
+    ):
         world = World(server)
         world.settle()
-        filler = fill(small_disk)
+        disk.fill(server.process.pid)
         numbers = range(40)  # SQLite's log has room that it uses again
         answers = [register(world, f"during{number}") for number in numbers]
         assert {answer.status for answer in answers} <= {201, 503}
@@ -79,23 +55,15 @@ def test_a_full_disk_is_answered_with_503_and_loses_nothing(
             assert world.ask(path).status == 200
         assert world.ask("/api/me", **bearer(world.tokens["access_token"])).status == 200
         assert world.is_checked_by_a_new_service()
-        filler.unlink()
+        disk.free(server.process.pid)
         assert register(world, "after").status == 201
         assert world.refresh().status == 200
         kept = {f"during{n}@example.com" for n in numbers if answers[n].status == 201}
-    with closing(sqlite3.connect(small_disk / "data" / FILE)) as database:
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        found = {email for (email,) in database.execute("SELECT email FROM users")}
+        with closing(sqlite3.connect(disk.folder / "data" / FILE)) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            found = {email for (email,) in database.execute("SELECT email FROM users")}
     assert kept == {email for email in found if email.startswith("during")}
     assert "Traceback" not in (tmp_path / "output").read_text()
-
-
-@on_linux
-def test_a_full_disk_of_the_log_stops_no_request(small_disk: Path, data_dir: Path) -> None:
-    """What cannot be written down is lost, and the answers come."""
-    with Server(cheap_settings(data_dir), small_disk / "output") as server:
-        fill(small_disk)
-        World(server).settle()
 
 
 def test_a_reader_of_the_log_that_goes_away_stops_no_request(data_dir: Path) -> None:

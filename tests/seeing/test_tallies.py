@@ -5,15 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from app.tallies import Tallies
+from tests.disks import small_disk
 from tests.processes import free_port, serving
 from tests.seeing.conftest import TOKEN, sample
 from tests.sessions.network import call
@@ -122,31 +121,19 @@ def test_half_a_record_is_passed_over(tmp_path: Path) -> None:
     assert Tallies(tmp_path).everybodys().numbers[KEY][0] == 10
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, of 64 KiB, that is full."""
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
-    if os.getuid() != 0 or subprocess.run(mounted, check=False, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield tmp_path
-    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-
-
-def test_a_full_disk_costs_no_request_and_no_process(full_disk: Path) -> None:
+def test_a_full_disk_costs_no_request_and_no_process(tmp_path: Path) -> None:
     """It counts in memory, and makes up for it when there is room again."""
-    tallies = Tallies(full_disk / "metrics")
-    tallies.add(KEY, (1.0,))
-    ballast = full_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    for number in range(500):
-        tallies.add((*KEY, "x" * 50, str(number)), (1.0,))
-    assert len(tallies.everybodys().numbers) == 501
-    ballast.unlink()
-    for number in range(500):
-        tallies.add((*KEY, "x" * 50, str(number)), (1.0,))
-    assert len(Tallies(full_disk / "metrics").everybodys().numbers) == 501
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        tallies = Tallies(disk.folder / "metrics")
+        tallies.add(KEY, (1.0,))
+        disk.fill(os.getpid())
+        for number in range(500):
+            tallies.add((*KEY, "x" * 50, str(number)), (1.0,))
+        assert len(tallies.everybodys().numbers) == 501
+        disk.free(os.getpid())
+        for number in range(500):
+            tallies.add((*KEY, "x" * 50, str(number)), (1.0,))
+        assert len(Tallies(disk.folder / "metrics").everybodys().numbers) == 501
 
 
 def test_two_servers_tell_the_sum(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def _content(raw: bytes) -> Any:
 class Server:
     """`flask run` in a process group of its own, on one port and one data folder."""
 
-    def __init__(self, settings: Mapping[str, str], output: Path) -> None:
+    def __init__(self, settings: Mapping[str, str], output: Path, root: Path = ROOT) -> None:
+        self.root = root
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         self.settings, self.output = settings, output
@@ -83,7 +84,7 @@ class Server:
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 flask(*arguments, "run", "--port", str(self.port)),
-                cwd=ROOT,
+                cwd=self.root,
                 env=clean_environ(self.settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
