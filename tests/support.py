@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ def postgresql_settings(url: str, data_dir: Path) -> dict[str, str]:
     """The same on PostgreSQL, which needs a secret key; the folder stays all but empty."""
     needed = {"FOXTROT_DATABASE_URL": url, "FOXTROT_SECRET_KEY": SECRET_KEY}
     return {**cheap_settings(data_dir), **needed}
+
+
+def on_a_machine(settings: Mapping[str, str], name: str) -> dict[str, str]:
+    """Those of one of several machines: on PostgreSQL with a data folder that no other has.
+
+    SQLite is a file, so its servers are processes of one machine.
+    """
+    if "FOXTROT_DATABASE_URL" not in settings:
+        return dict(settings)
+    folder = f"{settings['FOXTROT_DATA_DIR']} of {name}"
+    return {**settings, "FOXTROT_DATA_DIR": folder}
 
 
 def post_json(client: FlaskClient, path: str, body: Any, **headers: str) -> TestResponse:

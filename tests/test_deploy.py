@@ -162,6 +162,13 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
 # Containers, which cannot be run here
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml"])
+def test_what_cannot_be_run_here_says_so(name: str) -> None:
+    """In the file itself, before anything that it does."""
+    comment = (DEPLOY / name).read_text().partition("\n#")[2]
+    assert "NOT RUN HERE" in comment
+
+
 def test_the_image_holds_what_the_service_needs() -> None:
     """Every path that is copied is there, and every room that is there is copied."""
     text = (DEPLOY / "Dockerfile").read_text()

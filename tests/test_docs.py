@@ -18,6 +18,7 @@ import pytest
 from flask import Flask
 
 import config
+from app import passwords
 from app.keys import life
 from foxtrot.flask import Bearer
 from tests import postgresql
@@ -142,6 +143,15 @@ def test_the_times_of_the_docs_are_those_of_the_rules() -> None:
     assert f"{life.KNOWN_AFTER.seconds} seconds" in page
     assert f"within {life.ELSEWHERE.seconds // 60} minutes" in page
     assert f"within {life.REREAD.seconds} seconds" in page
+
+
+def test_the_memory_of_the_docs_is_what_a_hash_may_take() -> None:
+    """Of docs/operate.md: the default, and the most that any hash in the database may ask for."""
+    page, hashing = read("docs/operate.md"), config.load({})["FOXTROT_PASSWORD_HASH"]
+    n, r, _p = map(int, hashing.removeprefix("scrypt:").split(":"))
+    default, most = 128 * n * r >> 20, passwords.MAX_MEMORY_BYTES >> 20
+    assert f"{default} MiB by default, and {most} MiB for whatever" in page
+    assert f"{4 * default} MiB, and {4 * most} MiB at worst" in " ".join(page.split())
 
 
 def test_the_example_page_is_the_one_of_the_docs() -> None:

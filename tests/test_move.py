@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +27,12 @@ from tests.support import PASSWORD, SOMEWHERE, cheap_settings, get, log_in, post
 from tests.test_start import on_a_terminal
 
 FILE = "foxtrot.sqlite3"
+SWALLOW = """
+CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$
+"""
+SWALLOW_EVENTS = """
+CREATE TRIGGER swallow BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION swallow()
+"""
 
 
 @dataclass
@@ -239,6 +246,26 @@ def test_a_database_that_cannot_be_moved_whole_is_not_moved_at_all(
     refused(before, empty_postgresql_url)
     left = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
     assert cluster.execute(left, empty_postgresql_url.rpartition("/")[2]) == [(0,)]
+
+
+def test_rows_that_do_not_arrive_are_noticed(
+    before: Before, cluster: postgresql.Cluster, empty_postgresql_url: str
+) -> None:
+    """A trigger over there swallows the events: the counts differ, and nothing is moved."""
+    there = {
+        "FOXTROT_DATABASE_URL": empty_postgresql_url,
+        "FOXTROT_SECRET_KEY_FILE": f"{before.folder}/secret",
+    }
+    app = create_app({**before.settings, **there})
+    assert app.test_cli_runner().invoke(args=["db", "upgrade"]).exit_code == 0
+    dispose(app)
+    name = empty_postgresql_url.rpartition("/")[2]
+    cluster.execute(SWALLOW, name)
+    cluster.execute(SWALLOW_EVENTS, name)
+    assert re.search(
+        r"Of \d+ rows of audit_events, 0 arrived", refused(before, empty_postgresql_url)
+    )
+    assert cluster.execute("SELECT count(*) FROM users", name) == [(0,)]
 
 
 @pytest.mark.parametrize(

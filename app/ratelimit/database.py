@@ -96,7 +96,9 @@ class DatabaseStore:
 
 def prune(now: datetime, limit: int) -> Iterator[int]:
     """Remove counters that are empty, so many a step; gives how many each time."""
-    return repeated(RateLimit.key, RateLimit.free_at < to_microseconds(now), limit)
+    return repeated(
+        RateLimit.key, RateLimit.free_at < to_microseconds(now), limit, RateLimit.free_at
+    )
 
 
 def _take_one(connection: Connection, counter: Counter, now: int) -> None:

@@ -11,7 +11,7 @@ from tests.faults.world import CREDENTIALS
 from tests.processes import run
 from tests.sessions.crowd import at_once
 from tests.sessions.network import Server, call, status_of_access
-from tests.support import postgresql_settings
+from tests.support import on_a_machine, postgresql_settings
 
 
 def test_servers_that_start_before_the_migration_become_one_service_by_it(
@@ -19,9 +19,9 @@ def test_servers_that_start_before_the_migration_become_one_service_by_it(
 ) -> None:
     """Three at once; alive but not ready, then one set of keys, and each takes all tokens."""
     settings = postgresql_settings(empty_postgresql_url, tmp_path / "data")
-    servers = [Server(settings, tmp_path / f"output {number}") for number in range(3)]
+    servers = [Server(on_a_machine(settings, name), tmp_path / f"output {name}") for name in "abc"]
     for server in servers:
-        server.settings = {**settings, "FOXTROT_PUBLIC_URL": servers[0].url}
+        server.settings = {**server.settings, "FOXTROT_PUBLIC_URL": servers[0].url}
     urls = [server.url for server in servers]
     with ExitStack() as stack:
         at_once([partial(stack.enter_context, server) for server in servers])

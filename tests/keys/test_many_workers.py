@@ -1,6 +1,7 @@
 """Many workers at once: one key or two, never a broken set, never a failed request (KEY-6, KEY-7).
 
-Some are threads with a ring of their own, some are real servers on one database.
+Some are threads with a ring of their own, some are real servers on one database; on PostgreSQL
+these share nothing else, as machines do.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from tests.keys.conftest import (
 from tests.processes import run
 from tests.sessions.crowd import PATIENCE, at_once
 from tests.sessions.network import Server, call, status_of_access
-from tests.support import PASSWORD, SOMEWHERE, header_of
+from tests.support import PASSWORD, SOMEWHERE, header_of, on_a_machine
 
 FORGED = ".".join(
     urlsafe_b64encode(part).decode().rstrip("=")
@@ -152,9 +153,9 @@ def servers(
     with app.app_context():
         make_older(READY)
     dispose(app)
-    both = [Server(database, tmp_path / f"output {name}") for name in "ab"]
+    both = [Server(on_a_machine(database, name), tmp_path / f"output {name}") for name in "ab"]
     for server in both:
-        server.settings = {**database, "FOXTROT_PUBLIC_URL": both[0].url}
+        server.settings = {**server.settings, "FOXTROT_PUBLIC_URL": both[0].url}
     with both[0], both[1]:
         yield both
 

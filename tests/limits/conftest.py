@@ -51,12 +51,13 @@ def server(valkey_server: valkey.Server) -> valkey.Server:
 def database(request: pytest.FixtureRequest) -> dict[str, str]:
     """The settings of a fresh, migrated database, and of where limits are counted."""
     where = getattr(request, "param", "sqlite")
-    if where == "postgresql":
+    if where.startswith("postgresql"):
         folder = request.getfixturevalue("tmp_path")
         url = request.getfixturevalue("postgresql_url")
-        return {**postgresql_settings(url, folder / "data"), **SOON}
-    settings = {**cheap_settings(request.getfixturevalue("data_dir")), **SOON}
-    if where == "valkey":
+        settings = {**postgresql_settings(url, folder / "data"), **SOON}
+    else:
+        settings = {**cheap_settings(request.getfixturevalue("data_dir")), **SOON}
+    if where.endswith("valkey"):
         settings["FOXTROT_REDIS_URL"] = request.getfixturevalue("server").url
     return settings
 

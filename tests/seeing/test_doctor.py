@@ -184,6 +184,13 @@ def test_the_public_url_is_judged(make_app: MakeApp, url: str, level: str) -> No
     assert worst(examine(make_app(FOXTROT_PUBLIC_URL=url)), "public URL").startswith(level)
 
 
+def test_a_proxy_that_is_not_trusted_is_told(make_app: MakeApp) -> None:
+    """Behind TLS that somebody else ends, all people would share one address."""
+    settings = {"FOXTROT_PUBLIC_URL": "https://login.example.com"}
+    assert "FOXTROT_TRUSTED_PROXIES" in worst(examine(make_app(**settings)), "proxies")
+    assert "proxies" not in examine(make_app(**settings, FOXTROT_TRUSTED_PROXIES="1"))
+
+
 @on_postgresql
 def test_a_clock_that_is_off_is_compared_with_the_databases(app: Flask) -> None:
     """Verifiers forgive half a minute."""

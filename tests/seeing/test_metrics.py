@@ -12,13 +12,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import login
 from app.db import utcnow
 from app.errors import NotSignedIn
+from app.lanes import QUEUE
+from foxtrot.errors import REASONS
 from tests.conftest import MakeApp
-from tests.seeing.conftest import TOKEN, Numbers, scrape
+from tests.seeing.conftest import TOKEN, Numbers, sample, scrape
 from tests.sessions.crowd import refresh, sign_in
-from tests.support import ORIGIN, PASSWORD, SOMEWHERE, bearer, get, log_in, submit
+from tests.support import ORIGIN, PASSWORD, SOMEWHERE, bearer, get, log_in, post_json, submit
+from tests.test_lanes import full
 from tests.verifier.site import wait_until
 
 REQUESTS = "foxtrot_request_duration_seconds"
+REFUSED = "foxtrot_token_refusals_total"
 
 
 def test_without_the_setting_there_is_nothing(make_app: MakeApp) -> None:
@@ -96,6 +100,38 @@ def test_refused_tokens_are_counted_by_reason(client: FlaskClient, number: Numbe
     assert number("foxtrot_token_refusals_total", reason="malformed") == 2
     assert number("foxtrot_token_refusals_total", reason="expired") == 0
     assert number("foxtrot_refusals_total", code="invalid_token") == 2
+
+
+def test_each_reason_is_counted_for_itself(app: Flask, alice: str, number: Numbers) -> None:
+    """Forged, for somebody else, of a session that has ended; with the names of the answers."""
+    token = sign_in(app, alice)["access_token"]
+    others = log_in(app.test_client(), alice, audience="notes").get_json()["access_token"]
+    ended = sign_in(app, alice)
+    post_json(app.test_client(), "/auth/logout", {"refresh_token": ended["refresh_token"]})
+    forged = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
+    for wrong in (forged, others, ended["access_token"]):
+        assert get(app.test_client(), "/api/me", wrong).status_code == 401
+    assert get(app.test_client(), "/api/me", token).status_code == 200
+    counted = {reason: number(REFUSED, reason=reason) for reason in REASONS}
+    expected = {"bad_signature", "wrong_audience", "revoked"}
+    assert {reason for reason, times in counted.items() if times} == expected
+    assert sum(counted.values()) == 3
+
+
+def test_who_is_held_back_is_counted(make_app: MakeApp, alice: str) -> None:
+    """By a limit, or because the lanes are full; with those who wait for one meanwhile."""
+    limits = {"FOXTROT_LIMIT_LOGIN_ADDRESS": "2/15m", "FOXTROT_HASH_LANES": "1"}
+    app = make_app(FOXTROT_METRICS_TOKEN=TOKEN, **limits)
+    client = app.test_client()
+    with full(app.extensions["foxtrot_lanes"], 1 + QUEUE):
+        assert log_in(client, alice).status_code == 503
+        text = scrape(client).get_data(as_text=True)
+    assert sample(text, "foxtrot_hashes_waiting", {}) == [QUEUE]
+    assert [log_in(client, alice, "wrong").status_code for _ in range(3)] == [401, 401, 429]
+    text = scrape(client).get_data(as_text=True)
+    outcomes = ("unavailable", "throttled", "refused")
+    counted = [sample(text, "foxtrot_logins_total", {"outcome": one}) for one in outcomes]
+    assert counted == [[1], [1], [2]]
 
 
 def test_times_are_those_of_routes_and_never_of_paths(

@@ -442,6 +442,11 @@ def test_a_million_sessions_of_which_ten_thousand_ended(app: Flask, alice: str) 
             db.session.execute(text(SOME_ENDED), ended)
         first, spent = timed(app, now)
         again, _ = timed(app, now)
+    client = app.test_client()
+    whole = get(client, "/status-lists/0")
+    known = {"If-None-Match": whole.headers["ETag"]}
+    assert (whole.status_code, len(whole.data) < 64 * 1024) == (200, True)
+    assert get(client, "/status-lists/0", headers=known).status_code == 304
     assert len(first.token) < 64 * 1024
     statuses = StatusList.decode(claims_of(first.token)["status_list"])
     assert sum(map(int.bit_count, statuses.data)) == 10_000

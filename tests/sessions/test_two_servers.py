@@ -1,4 +1,7 @@
-"""Two servers on one database: what one does, the other knows at once."""
+"""Two servers on one database: what one does, the other knows at once.
+
+On PostgreSQL they share nothing else, as two machines do.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tests.sessions.network import (
     status_of_access,
     status_of_refresh,
 )
-from tests.support import PASSWORD, bearer, claims_of
+from tests.support import PASSWORD, bearer, claims_of, on_a_machine
 
 pytestmark = on_both_databases
 
@@ -35,9 +38,9 @@ class Pair:
 @pytest.fixture
 def pair(app: Flask, alice: str, database: dict[str, str], tmp_path: Path) -> Iterator[Pair]:
     """Two real servers on the database of `app`, in which Alice has an account."""
-    servers = [Server(database, tmp_path / f"output {name}") for name in "ab"]
+    servers = [Server(on_a_machine(database, name), tmp_path / f"output {name}") for name in "ab"]
     for server in servers:
-        server.settings = {**database, "FOXTROT_PUBLIC_URL": servers[0].url}
+        server.settings = {**server.settings, "FOXTROT_PUBLIC_URL": servers[0].url}
     with servers[0], servers[1]:
         yield Pair(*(server.url for server in servers))
 

@@ -163,6 +163,30 @@ def test_unknown_names_at_the_same_time_share_one_fetch(
     assert site.requests == FETCH * 2
 
 
+def test_a_good_token_of_a_new_key_passes_in_the_middle_of_a_flood(
+    remote: Verifier,
+    source: IssuerKeys,
+    site: Site,
+    uptime: Clock,
+    mint: Mint,
+    es_key: SigningKey,
+) -> None:
+    """With the one fetch that the flood has caused, as soon as that is back."""
+    remote.verify(mint({"iss": site.url}))
+    new = make_es256("es-2")
+    site.publish(es_key, new)
+    uptime.advance(COOLDOWN_SECONDS)
+    release = site.hang(JWKS)
+    with ThreadPoolExecutor(20) as pool:
+        flood = [pool.submit(source.find, f"k{number}", "ES256") for number in range(18)]
+        site.wait_for(JWKS, 2)
+        good = pool.submit(remote.verify, mint({"iss": site.url}, key=new))
+        release.set()
+        assert good.result().subject == "u_alice"
+    assert [future.result() for future in flood] == [None] * 18
+    assert site.requests == FETCH * 2
+
+
 def test_first_tokens_at_the_same_time_share_one_fetch(source: IssuerKeys, site: Site) -> None:
     """A service that wakes up under load asks once and serves all."""
     release = site.hang(JWKS)
