@@ -418,15 +418,6 @@ def test_a_process_forked_while_a_lock_is_held_works(site: Site, es_key: Signing
     assert waiting.result()
 
 
-def test_a_fetch_leaves_no_watchdog_behind(source: IssuerKeys) -> None:
-    """What guards its time ends with it."""
-    source.find("es-1", "ES256")
-    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
-    for timer in timers:
-        timer.join(1)
-    assert not any(timer.is_alive() for timer in timers)
-
-
 # Other sources
 
 
