@@ -151,6 +151,12 @@ def test_bytes_that_are_no_text_do_not_stop_the_thread(issuer: Issuer, site: Sit
     assert lists_of(issuer)._thread.is_alive()
 
 
+def test_a_malformed_status_is_told_from_one_of_somebody_else(issuer: Issuer) -> None:
+    """Whoever issues such tokens learns what to mend."""
+    for uri, said in ((5, "malformed"), ("https://evil.example/0", "not kept by its issuer")):
+        assert said in refusal_of(issuer.verifier, issuer.token(7, uri)).detail
+
+
 # Who waits
 
 
