@@ -21,6 +21,12 @@ from tests.verifier.test_key_sources_in_use import forks, in_a_child
 from tests.verifier.test_status_lists import FRESH, TTL, Issuer
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a fetch may take longer than a request waits."""
+    monkeypatch.setattr(status, "WAIT_SECONDS", 10)
+
+
 @pytest.fixture
 def issuer(site: Site, keys: JWKSet, mint: Mint) -> Issuer:
     return Issuer(site, keys, mint)
@@ -158,6 +164,17 @@ def test_a_malformed_status_is_told_from_one_of_somebody_else(issuer: Issuer) ->
 
 
 # Who waits
+
+
+def test_a_list_that_cannot_be_had_is_not_asked_for_by_each_request(
+    issuer: Issuer, site: Site
+) -> None:
+    """Many requests at a service whose issuer is down do not become many at the issuer."""
+    site.serve(PATH, b"", 503)
+    for index in range(20):
+        issuer.answers(issuer.token(index))
+    lists_of(issuer)._work()
+    assert issuer.fetches == 1
 
 
 def test_who_waits_is_told_when_another_gave_up(
