@@ -110,6 +110,13 @@ def test_a_list_that_changed_is_taken_up(issuer: Issuer) -> None:
     assert issuer.answers(issuer.token(7)) == "revoked"
 
 
+@pytest.mark.parametrize(("ahead", "said"), [(30, "u_alice"), (31, "unavailable")])
+def test_a_list_of_soon_is_taken_for_one_of_now(ahead: int, said: str, issuer: Issuer) -> None:
+    """Clocks may disagree by half a minute, unless a service says otherwise."""
+    issuer.publish([], iat=NOW + ahead)
+    assert issuer.answers(issuer.token(7), on_stale="deny") == said
+
+
 # What is told
 
 
