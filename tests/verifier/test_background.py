@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from foxtrot import IssuerKeys
 from foxtrot.background import Background
 from tests.verifier.minting import Clock, SigningKey, make_es256
-from tests.verifier.site import Site
+from tests.verifier.site import JWKS, Site, wait_until
 
 
 class Worker(Background):
@@ -20,6 +21,7 @@ class Worker(Background):
         super().__init__()
 
     def _work(self) -> float:
+        self._wanted.clear()
         self.works.set()
         return 60
 
@@ -30,6 +32,29 @@ def test_a_process_need_not_wait_for_the_thread_to_end() -> None:
     worker._ensure_thread()
     assert worker._thread
     assert worker._thread.daemon
+    assert worker.works.wait(5)
+
+
+class Alarm(threading.Event):
+    """Notes for how long somebody sleeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout)
+        return super().wait(timeout)
+
+
+def test_the_thread_sleeps_for_as_long_as_its_work_says() -> None:
+    """And works at once when it is woken."""
+    worker, alarm = Worker(), Alarm()
+    worker._wanted = alarm
+    worker._ensure_thread()
+    wait_until(lambda: alarm.pauses == [60])
+    worker.works.clear()
+    alarm.set()
     assert worker.works.wait(5)
 
 
@@ -73,5 +98,11 @@ def test_a_thread_that_died_is_begun_anew(site: Site, es_key: SigningKey) -> Non
     source._wanted.set()
     assert thread
     thread.join(5)
+    source._wanted.clear()  # as where its time had come by itself
     site.publish(es_key, make_es256("es-2"))
-    assert source.find("es-2", "ES256")
+    release = site.hang(JWKS)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(source.find, "es-2", "ES256")
+        site.wait_for(JWKS, 3)
+        release.set()
+    assert waiting.result()
