@@ -149,7 +149,12 @@ def test_the_times_of_the_docs_are_those_of_the_rules() -> None:
 def test_the_times_of_the_docs_are_those_of_the_verifier() -> None:
     """Of docs/verify.md, and the sizes."""
     page = " ".join(read("docs/verify.md").split())
-    words = {9: "nine seconds", 11: "eleven seconds", 1: "a second", 86_400: "a day"}
+    words: dict[float, str] = {
+        9: "nine seconds",
+        11: "eleven seconds",
+        1: "a second",
+        86_400: "a day",
+    }
     ttl = status_lists.TTL.total_seconds()
     for said in (
         f"in {fetch.FETCH_SECONDS:g} seconds and {fetch.MAX_ANSWER_BYTES:,} bytes at most",
