@@ -35,6 +35,13 @@ def test_the_thread_sleeps_longer_after_a_success(source: IssuerKeys, site: Site
     assert source._work() == COOLDOWN_SECONDS
 
 
+def test_the_thread_sleeps_between_two_fetches(source: IssuerKeys) -> None:
+    """What woke it is over when it has fetched."""
+    source._wanted.set()
+    source._work()
+    assert not source._wanted.is_set()
+
+
 def test_the_same_keys_again_withdraw_nothing(source: IssuerKeys, uptime: Clock) -> None:
     """Tokens that were seen stay remembered from one fetch to the next."""
     source.find("es-1", "ES256")
