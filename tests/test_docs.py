@@ -18,8 +18,9 @@ import pytest
 from flask import Flask
 
 import config
-from app import passwords
+from app import passwords, status_lists
 from app.keys import life
+from foxtrot import fetch, issuer, status
 from foxtrot.flask import Bearer
 from tests import postgresql
 from tests.processes import clean_environ, free_port, serving
@@ -152,6 +153,33 @@ def test_the_memory_of_the_docs_is_what_a_hash_may_take() -> None:
     default, most = 128 * n * r >> 20, passwords.MAX_MEMORY_BYTES >> 20
     assert f"{default} MiB by default, and {most} MiB for whatever" in page
     assert f"{4 * default} MiB, and {4 * most} MiB at worst" in " ".join(page.split())
+
+
+def test_the_times_of_the_docs_are_those_of_the_verifier() -> None:
+    """Of docs/verify.md, and the sizes."""
+    page = " ".join(read("docs/verify.md").split())
+    words: dict[float, str] = {
+        9: "nine seconds",
+        11: "eleven seconds",
+        1: "a second",
+        86_400: "a day",
+    }
+    ttl = status_lists.TTL.total_seconds()
+    for said in (
+        f"in {fetch.FETCH_SECONDS:g} seconds and {fetch.MAX_ANSWER_BYTES:,} bytes at most",
+        f"renews them every {issuer.REFRESH_SECONDS / 60:g} minutes",
+        f"keeps them for {words[issuer.MAX_STALE_SECONDS]} if",
+        f"an unknown key waits {words[issuer.WAIT_SECONDS]} at most",
+        f"one fetch in {issuer.COOLDOWN_SECONDS:g} seconds",
+        f"waits {issuer.FIRST_WAIT_SECONDS:g} seconds for one",
+        f"within {issuer.RETRY_SECONDS:g} seconds of one that failed",
+        f"Within {words[ttl + status.GRACE_SECONDS]}, without",
+        f"lately, every {words[ttl * status.POLL_PART]}",
+        f"makes requests wait: {words[status.WAIT_SECONDS]} at most",
+        f"the next begins {status.RETRY_SECONDS:g} seconds later",
+        f"More than {status.MAX_LISTS} lists",
+    ):
+        assert said in page, said
 
 
 def test_the_example_page_is_the_one_of_the_docs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -289,12 +290,13 @@ def refusals(client: FlaskClient, mint: Mint) -> list[TestResponse]:
 
 
 def test_a_refusal_is_a_problem_document(client: FlaskClient, mint: Mint) -> None:
-    """RFC 9457, with a fixed `code`."""
+    """RFC 9457, with a fixed `code`; section 4.2.1 says what the title of a blank type is."""
     for answer in refusals(client, mint):
         problem = answer.get_json()
         assert answer.content_type == "application/problem+json"
         assert problem["status"] == answer.status_code
-        assert {"title", "detail", "code"} <= problem.keys()
+        assert problem["title"] == HTTPStatus(answer.status_code).phrase
+        assert {"detail", "code"} <= problem.keys()
         assert problem["type"] == "about:blank"
 
 

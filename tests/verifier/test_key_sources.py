@@ -69,6 +69,7 @@ def test_nothing_is_fetched_before_the_first_token(site: Site, es_key: SigningKe
         ("https://a.example/", "https://a.example/.well-known/oauth-authorization-server"),
         ("https://a.example:8443", "https://a.example:8443/.well-known/oauth-authorization-server"),
         ("https://a.example/x", "https://a.example/.well-known/oauth-authorization-server/x"),
+        ("https://a.example/X", "https://a.example/.well-known/oauth-authorization-server/X"),
         ("https://a.example/x/y/", "https://a.example/.well-known/oauth-authorization-server/x/y"),
     ],
 )

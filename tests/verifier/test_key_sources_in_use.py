@@ -400,8 +400,11 @@ def test_a_forked_process_fetches_for_itself(
 
 
 @forks
-def test_a_process_forked_in_the_middle_of_a_fetch_works(source: IssuerKeys, site: Site) -> None:
+def test_a_process_forked_in_the_middle_of_a_fetch_works(
+    source: IssuerKeys, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Locks that were held when the process forked do not stop the child."""
+    monkeypatch.setattr(issuer, "FIRST_WAIT_SECONDS", 10)  # a busy machine forks slowly
     answer = site.answers[METADATA]
     release = site.hang(METADATA)
     with ThreadPoolExecutor(1) as pool:
@@ -440,15 +443,6 @@ def test_a_process_forked_while_a_lock_is_held_works(site: Site, es_key: Signing
         assert in_a_child(lambda: source.find("es-1", "ES256") is not None)
         clock.go_on.set()
     assert waiting.result()
-
-
-def test_a_fetch_leaves_no_watchdog_behind(source: IssuerKeys) -> None:
-    """What guards its time ends with it."""
-    source.find("es-1", "ES256")
-    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
-    for timer in timers:
-        timer.join(1)
-    assert not any(timer.is_alive() for timer in timers)
 
 
 # Other sources

@@ -597,8 +597,11 @@ def test_a_forked_process_fetches_for_itself(issuer: Issuer) -> None:
 
 
 @forks
-def test_a_process_forked_in_the_middle_of_a_fetch_works(issuer: Issuer, site: Site) -> None:
+def test_a_process_forked_in_the_middle_of_a_fetch_works(
+    issuer: Issuer, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Locks that were held when the process forked do not stop the child."""
+    monkeypatch.setattr(status, "WAIT_SECONDS", 10)  # a busy machine forks slowly
     issuer.publish([7])
     answer = site.answers[PATH]
     release = site.hang(PATH)
