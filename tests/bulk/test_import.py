@@ -264,6 +264,12 @@ def test_the_rows_that_failed_can_be_mended_and_imported(
     assert run_import(runner, file).stdout.startswith("1 imported")
 
 
+def test_a_row_that_fails_again_says_why_it_fails_now(load: Importing, tmp_path: Path) -> None:
+    """And not what the file of before said of it."""
+    load({"line": 99, "reason": "of before", "email": "no address"})
+    assert (failed(tmp_path)[0]["line"], failed(tmp_path)[0]["reason"][:5]) == (1, "email")
+
+
 @pytest.mark.parametrize(
     ("header", "named"),
     [("email,is_admin", "'is_admin'"), ("id", "email"), ("email,email", "once"), ("", "email")],
@@ -281,8 +287,8 @@ def test_a_table_with_other_columns_is_refused(
 @pytest.mark.parametrize(
     "content",
     [b"email\n\"ann", b"email\nann@example.com,x\n", b"email\n\xff@example.com\n", b"email\n\0\n",
-     b"email\n" + b"x" * 200_000],
-    ids=["cut", "too many fields", "no UTF-8", "NUL", "too long"],
+     b"email\n" + b"x" * 200_000, b"email,scopes\nann@example.com," + b"x:y " * 20_000],
+    ids=["cut", "too many fields", "no UTF-8", "NUL", "too long", "a line too long"],
 )  # fmt: skip
 def test_a_broken_table_is_refused(runner: FlaskCliRunner, tmp_path: Path, content: bytes) -> None:
     """In words."""
