@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
-from app import proofs, refresh_tokens, sessions, throttles, tokens
+from app import audit, proofs, refresh_tokens, sessions, throttles, tokens
 from app.audit import Event
 from app.client import Client
 from app.db import core_statements, transaction, utcnow
-from app.errors import NotSignedIn
+from app.errors import InvalidScope, InvalidTarget, NotSignedIn
 from app.ids import digest, new_id, new_secret
+from app.proofs import Proof
 from app.refresh_tokens import Attempt, Successor
 from app.sessions import Ending, LoginSession, Snapshot
 from app.tokens import ANYTHING, AccessToken, Wish
 from app.users import Holder
+
+NOT_GRANTED: Final = "not_granted"
+"""The reason of a failed sign-in whose password was right."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def with_cookie(
     proof = proofs.authenticate(email, password, client, now)
     if wish is not None:
         tokens.prepare()
-    with transaction():
+    with _begun(proof, client, now):
         user, since = proofs.hold(proof), proof.password_changed_at
         sign_in = begin_with_cookie(user, since, client, instead_of, now)
         if wish is None:
@@ -82,7 +89,7 @@ def with_tokens(
     """
     proof = proofs.authenticate(email, password, client, now)
     tokens.prepare()
-    with transaction():
+    with _begun(proof, client, now):
         user = proofs.hold(proof)
         grant = tokens.choose_grant(user, wish)
         session_id = new_id("s")
@@ -103,6 +110,22 @@ def with_tokens(
             refresh_token=refresh_token,
             access_token=access_token,
         )
+
+
+@contextmanager
+def _begun(proof: Proof, client: Client, now: datetime | None) -> Iterator[None]:
+    """Begin a session in the block, or write down that somebody knew the password in vain.
+
+    Else whoever asks for what there is not could try passwords, and their owner would not hear
+    that one was right.
+    """
+    try:
+        with transaction():
+            yield
+    except (InvalidTarget, InvalidScope):
+        user, reason = proof.public_id, NOT_GRANTED
+        audit.record(Event.LOGIN_FAILED, client, user=user, reason=reason, now=now)
+        raise
 
 
 def refresh(

@@ -28,6 +28,7 @@ class Proof:
     """A password was right: whose, and since when it is theirs."""
 
     user_id: int
+    public_id: str
     password_changed_at: datetime
 
 
@@ -126,7 +127,7 @@ def _known(user: User | _Stored | None, typed: str) -> _Known:
         return _Known(Account(typed))
     since = user.password_changed_at
     account = Account(typed, user.public_id, since, user.unlocked_at)
-    proof = None if user.disabled_at else Proof(user.id, since)
+    proof = None if user.disabled_at else Proof(user.id, user.public_id, since)
     return _Known(account, user.password_hash, proof)
 
 

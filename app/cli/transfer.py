@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final
@@ -93,7 +94,7 @@ def _run(
 
 
 def _tell(failure: Failure, failures: _Later) -> None:
-    failures.write({"line": failure.number, "reason": failure.reason, **failure.row})
+    failures.write({**failure.row, "line": failure.number, "reason": failure.reason})
     if failures.count <= SHOWN:
         click.echo(f"line {failure.number}: {failure.reason}", err=True)
     if failures.count == SHOWN + 1:
@@ -200,7 +201,7 @@ def _object(line: bytes) -> Mapping[str, Any]:
 def _from_csv(source: BinaryIO) -> Rows:
     """The rows of a table with a header, whose columns are refused by name if unknown."""
     text = io.TextIOWrapper(source, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text, restkey=transfer.MORE_FIELDS, strict=True)
+    reader = csv.DictReader(_lines(text), restkey=transfer.MORE_FIELDS, strict=True)
     try:
         _refuse_header(reader.fieldnames or [])
         for row in reader:
@@ -208,10 +209,19 @@ def _from_csv(source: BinaryIO) -> Rows:
     except csv.Error as error:
         raise click.ClickException(
             f"This is no CSV near line {reader.line_num}: {error}. Is there a quote that"
-            " nothing closes? The lines before it may be imported already; mend the file and run this again."
+            " nothing closes? The lines before it may be imported already; mend the file, and"
+            " run this again."
         ) from None
     finally:
         text.detach()
+
+
+def _lines(text: IO[str]) -> Iterator[str]:
+    """Lines of a bearable length: memory is not to grow with a file that has none."""
+    for number, line in enumerate(iter(partial(text.readline, MAX_LINE + 1), ""), 1):
+        if len(line) > MAX_LINE:
+            raise click.ClickException(f"Line {number} is longer than {MAX_LINE:,} characters.")
+        yield line
 
 
 def _refuse_header(names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from app import throttles
 from app.audit import AuditEvent, Event
+from app.login import NOT_GRANTED
 from app.sessions import PASSWORD, Ending, LoginSession
 
 ACTIVE: Final = timedelta(minutes=5)
@@ -41,6 +42,7 @@ _ENDINGS: Final = {
 }
 _REASONS: Final = {
     "current_password": "A change of the password was refused: the current one was wrong",
+    NOT_GRANTED: "A sign-in with your password was refused: it asked for more than you may use",
     throttles.ACCOUNT: "Sign-ins from devices that are not known were held back, after too many"
     " wrong passwords",
     throttles.BOTH: "Sign-ins from one place were held back, after too many wrong passwords",

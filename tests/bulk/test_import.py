@@ -266,6 +266,12 @@ def test_the_rows_that_failed_can_be_mended_and_imported(
     assert run_import(runner, file).stdout.startswith("1 imported")
 
 
+def test_a_row_that_fails_again_says_why_it_fails_now(load: Importing, tmp_path: Path) -> None:
+    """And not what the file of before said of it."""
+    load({"line": 99, "reason": "of before", "email": "no address"})
+    assert (failed(tmp_path)[0]["line"], failed(tmp_path)[0]["reason"][:5]) == (1, "email")
+
+
 @pytest.mark.parametrize(
     ("header", "named"),
     [
@@ -294,9 +300,10 @@ def test_a_table_with_other_columns_is_refused(
         (b"email\nann@example.com,x\n", "there are more fields than the header has"),
         (b"email\n\xff@example.com\n", "the file is not in UTF-8"),
         (b"email\n\0\n", ""),
-        (b"email\n" + b"x" * 200_000, "This is no CSV near line 1"),
+        (b"email\n" + b"x" * 200_000, "Line 2 is longer than"),
+        (b"email,scopes\nann@example.com," + b"x:y " * 20_000, "Line 2 is longer than"),
     ],
-    ids=["cut", "too many fields", "no UTF-8", "NUL", "too long"],
+    ids=["cut", "too many fields", "no UTF-8", "NUL", "too long", "a line too long"],
 )
 def test_a_broken_table_is_refused(
     runner: FlaskCliRunner, tmp_path: Path, content: bytes, said: str

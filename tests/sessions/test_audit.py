@@ -281,3 +281,17 @@ def test_a_command_is_the_operators(app: Flask, alice: str) -> None:
     run(app, "users", "disable", alice)
     event = all_events(app)[-1]
     assert (event.address, event.device) == ("", "Command line of the operator")
+
+
+@pytest.mark.parametrize("more", [{"audience": "nobody"}, {"scope": "admin"}])
+@pytest.mark.parametrize("session", ["token", "cookie"])
+def test_a_right_password_is_an_event_also_where_more_was_asked_for(
+    app: Flask, more: dict[str, str], session: str
+) -> None:
+    """Else passwords could be tried in silence, by asking for what there is not."""
+    client, body = app.test_client(), {"email": add_user(app, ALICE), "password": PASSWORD}
+    answer = post_json(client, "/auth/login", {**body, **more, "session": session}, Origin=ORIGIN)
+    assert answer.status_code == 400
+    event = all_events(app)[-1]
+    assert (event.name, event.reason) == ("login.failed", "not_granted")
+    assert event.user is not None
