@@ -7,6 +7,7 @@ finding, too.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ OLD: Final = timedelta(days=180)
 CLEANED_WITHIN: Final = timedelta(days=14)
 """How long rows that are over may stay: twice the longest pause between two cleanings."""
 
-PATIENCE: Final = 5
+PATIENCE: Final = 3
 """For how many seconds a check waits for PostgreSQL."""
 
 LOW_DISK: Final = 100 * 1024 * 1024
@@ -70,14 +71,18 @@ Check = Callable[[datetime], Iterator[Finding]]
 def examine(now: datetime) -> list[Finding]:
     """Look at everything."""
     found: list[Finding] = []
+    patience = PATIENCE
     for name, check in _CHECKS.items():
+        began = time.monotonic()
         try:
-            with at_most(PATIENCE):
+            with at_most(patience):
                 found += check(now)
         except FAILURES as error:
             reason = " ".join(str(getattr(error, "orig", error)).split())
             said = f"This cannot be found out, because the database does not answer: {reason}"
             found.append(Finding(name, Level.WRONG, said, "See to the database first."))
+            if time.monotonic() - began >= PATIENCE:
+                patience = 0  # it is silent; once is enough
         except (StartRefused, OSError) as error:
             found.append(Finding(name, Level.WRONG, str(error)))
     return found

@@ -186,13 +186,12 @@ def core_statements() -> Iterator[Connection]:
     Whoever decides by what one statement has read writes on condition that it is so still.
     Inside a transaction they are part of that one, and objects do not learn of what is written.
     """
+    if (held := _held()) is not None:
+        db.session.flush()
+        yield held
+        return
     if db.session.registry.has():
-        session = db.session()
-        if "connection" in session.info:
-            session.flush()
-            yield session.info["connection"]
-            return
-        session.rollback()  # what was read before is read anew afterwards
+        db.session.rollback()  # what was read before is read anew afterwards
     with db.engine.connect() as connection:
         yield connection.execution_options(**_EACH_FOR_ITSELF[connection.dialect.name])
 
@@ -204,11 +203,8 @@ def core_transaction() -> Iterator[Connection]:
     Whoever has one already gives it back first (`release`), so that nobody needs two. Inside a
     transaction it is a part of that one, which can fail by itself.
     """
-    held: Connection | None = None
-    if db.session.registry.has():
-        held = db.session().info.get("connection")
-    if held is not None:
-        db.session().flush()
+    if (held := _held()) is not None:
+        db.session.flush()
         with held.begin_nested():
             yield held
         return
@@ -217,6 +213,14 @@ def core_transaction() -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def _held() -> Connection | None:
+    """The connection of the transaction under way in this thread, if there is one."""
+    held: Connection | None = None
+    if db.session.registry.has():
+        held = db.session().info.get("connection")
+    return held
 
 
 def turn(name: str) -> None:
@@ -230,18 +234,15 @@ def turn(name: str) -> None:
 
 def on_commit(action: Callable[[], None]) -> None:
     """Do something once the transaction under way is on the disk; at once outside of one."""
-    if db.session.registry.has() and "connection" in db.session().info:
-        db.session().info.setdefault("on_commit", []).append(action)
-    else:
+    if _held() is None:
         action()
+    else:
+        db.session().info.setdefault("on_commit", []).append(action)
 
 
 def read_now(statement: Executable) -> Sequence[Row[Any]]:
     """Rows as they are now, also where this request began to read before."""
-    held: Connection | None = None
-    if db.session.registry.has():
-        held = db.session().info.get("connection")
-    if held is not None:
+    if (held := _held()) is not None:
         return held.execute(statement).all()
     with db.engine.connect() as connection:
         return connection.execute(statement).all()
@@ -267,7 +268,7 @@ def row_count(change: Update | Delete) -> int:
 
 def release() -> None:
     """Give the connection back before work that takes long and needs no database."""
-    if "connection" not in db.session().info:
+    if _held() is None:
         db.session.rollback()
 
 

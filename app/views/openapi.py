@@ -12,7 +12,14 @@ from app.views.contract import FORM, PROBLEM, Operation, View
 
 
 def document(app: Flask, title: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of all operations of *app*."""
+    """The OpenAPI 3.1 document of all operations of *app*, made when it is first asked for."""
+    made: dict[str, Any] | None = app.extensions.get("foxtrot_openapi")
+    if made is None:
+        made = app.extensions["foxtrot_openapi"] = _make(app, title)
+    return made
+
+
+def _make(app: Flask, title: str) -> dict[str, Any]:
     schemas: dict[str, Any] = {"Problem": _PROBLEM_SCHEMA, "OAuthError": _OAUTH_ERROR_SCHEMA}
     paths: dict[str, Any] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
