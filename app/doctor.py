@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from flask import current_app
 from sqlalchemy import func, select, text
 
-from app import keys, schema, secret_key, users
+from app import keys, ratelimit, schema, secret_key, users
 from app.audit import AuditEvent
 from app.db import FAILURES, db, file
 from app.errors import StartRefused
@@ -67,12 +67,24 @@ def examine(now: datetime) -> list[Finding]:
         try:
             found += check(now)
         except FAILURES as error:
-            reason = " ".join(str(getattr(error, "orig", error)).split())
-            said = f"This cannot be found out, because the database does not answer: {reason}"
-            found.append(Finding(name, Level.WRONG, said, "See to the database first."))
+            found.append(_without_database(name, error))
         except (StartRefused, OSError) as error:
             found.append(Finding(name, Level.WRONG, str(error)))
     return found
+
+
+def _without_database(check: str, error: Exception) -> Finding:
+    """The reason and what to do stand at the database itself, once."""
+    if check != "database":
+        said = "This cannot be found out while the database does not answer."
+        return Finding(check, Level.WRONG, said, "See to the database first.")
+    reason = " ".join(str(getattr(error, "orig", error)).split())
+    path = file()
+    if path is None:
+        todo = "Is PostgreSQL running, and FOXTROT_DATABASE_URL right?"
+        return Finding(check, Level.WRONG, f"PostgreSQL does not answer: {reason}", todo)
+    todo = "If it is damaged, stop the service and put back the backup: docs/operate.md"
+    return Finding(check, Level.WRONG, f"SQLite at {path} cannot be read: {reason}", todo)
 
 
 def _database(_now: datetime) -> Iterator[Finding]:
@@ -145,8 +157,10 @@ def _keys(now: datetime) -> Iterator[Finding]:
         said = "There is no signing key."
         yield Finding("keys", Level.WRONG, said, "Start the service once; it makes one.")
         return
-    age = (now - (signing.signs_from or signing.created_at)).days
-    yield Finding("keys", Level.FINE, f"{signing.kid} ({signing.algorithm}) signs for {age} days.")
+    since = signing.signs_from or signing.created_at
+    age = (now - since).days
+    said = f"{signing.kid} ({signing.algorithm}) signs since {since:%Y-%m-%d}."
+    yield Finding("keys", Level.FINE, said)
     if waiting is None:
         said = "There is no stand-by: after an emergency removal services would refuse tokens."
         yield Finding("keys", Level.WRONG, said, "Start the service; it makes one by itself.")
@@ -176,15 +190,30 @@ def _clock(now: datetime) -> Iterator[Finding]:
         newest = db.session.scalar(select(func.max(AuditEvent.at))) if schema.is_current() else None
         apart = max(newest - now, timedelta(0)) if newest else timedelta(0)
         whose = "the time of the newest event"
-    seconds = apart.total_seconds()
     if apart <= CLOCK_SLACK:
         yield Finding(
             "clock", Level.FINE, f"The clock agrees with {whose}; it is {now:%H:%M:%S} UTC."
         )
         return
     level = Level.WRONG if apart > CLOCK_WRONG else Level.ADVICE
-    said = f"The clock is {seconds:.0f} seconds away from {whose}: tokens may be refused."
+    far = f"{apart.days:,} days" if apart.days > 1 else f"{apart.total_seconds():.0f} seconds"
+    said = f"The clock is {far} away from {whose}: tokens may be refused."
     yield Finding("clock", level, said, "Have all machines set their clocks by NTP.")
+
+
+def _limits(_now: datetime) -> Iterator[Finding]:
+    url = current_app.config["FOXTROT_REDIS_URL"]
+    if url is None:
+        yield Finding("limits", Level.FINE, "The database counts them.")
+        return
+    try:
+        ratelimit.ValkeyStore(url).ping()
+    except ratelimit.FAILURES as error:
+        said = f"FOXTROT_REDIS_URL does not answer ({error}): the database counts meanwhile."
+        todo = "Is that server running, and are its host, port and password right?"
+        yield Finding("limits", Level.WRONG, said, todo)
+    else:
+        yield Finding("limits", Level.FINE, "The server of FOXTROT_REDIS_URL counts them.")
 
 
 def _mail(_now: datetime) -> Iterator[Finding]:
@@ -293,6 +322,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "keys": _keys,
     "clock": _clock,
     "secrets": _secrets,
+    "limits": _limits,
     "public URL": _proxies,
     "mail": _mail,
     "old rows": _rows,

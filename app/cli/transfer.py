@@ -208,7 +208,8 @@ def _from_csv(source: BinaryIO) -> Rows:
     except csv.Error as error:
         raise click.ClickException(
             f"This is no CSV near line {reader.line_num}: {error}. Is there a quote that"
-            " nothing closes? The lines before it may be imported already; mend the file and run this again."
+            " nothing closes? The lines before it may be imported already; mend the file, and"
+            " run this again."
         ) from None
     finally:
         text.detach()

@@ -8,9 +8,10 @@ from app.ratelimit.counters import Counter, Rate, Refusal, Store
 from app.ratelimit.database import DatabaseStore
 from app.ratelimit.fallback import FallbackStore
 from app.ratelimit.memory import MemoryStore
-from app.ratelimit.valkey import ValkeyStore
+from app.ratelimit.valkey import FAILURES, ValkeyStore
 
 __all__ = [
+    "FAILURES",
     "Counter",
     "DatabaseStore",
     "FallbackStore",

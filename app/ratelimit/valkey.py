@@ -71,6 +71,10 @@ class ValkeyStore:
         self._take = self._server.register_script(_TAKE)
         self._settle = self._server.register_script(_SETTLE)
 
+    def ping(self) -> None:
+        """Ask whether it answers, and change nothing."""
+        self._server.ping()
+
     def take(self, counters: Sequence[Counter], now: datetime) -> Refusal | None:
         """As of `Store`."""
         if not counters:
