@@ -199,11 +199,14 @@ def _doubt(plan: Plan, good: str) -> str:
     answer = send(plan.target, good)
     if answer.is_success:
         return ""
-    said = f"answered {answer.status}" if answer.status else f"no answer ({answer.problem})"
+    if not answer.status:
+        return f"no answer ({answer.problem}). Does the service run there?"
+    said = f"answered {answer.status}"
     return (
-        f"a good token was not accepted either ({said}).{_quoted(answer)} Does the service know"
-        f" the issuer {tokens.issuer()} and itself as {plan.audience!r}? Name the scopes that the"
-        " route demands by --scope, its method by --method, a body by --data."
+        f"a good token was not accepted either ({said}).{_quoted(answer)} Is the route there?"
+        f" Does the service know the issuer {tokens.issuer()} and itself as {plan.audience!r}?"
+        " Name the scopes that the route demands by --scope, its method by --method, a body by"
+        " --data."
     )
 
 

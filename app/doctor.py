@@ -78,14 +78,26 @@ def examine(now: datetime) -> list[Finding]:
             with at_most(patience):
                 found += check(now)
         except FAILURES as error:
-            reason = " ".join(str(getattr(error, "orig", error)).split())
-            said = f"This cannot be found out, because the database does not answer: {reason}"
-            found.append(Finding(name, Level.WRONG, said, "See to the database first."))
+            found.append(_without_database(name, error))
             if time.monotonic() - began >= PATIENCE:
                 patience = 0  # it is silent; once is enough
         except (StartRefused, OSError) as error:
             found.append(Finding(name, Level.WRONG, str(error)))
     return found
+
+
+def _without_database(check: str, error: Exception) -> Finding:
+    """The reason and what to do stand at the database itself, once."""
+    if check != "database":
+        said = "This cannot be found out while the database does not answer."
+        return Finding(check, Level.WRONG, said, "See to the database first.")
+    reason = " ".join(str(getattr(error, "orig", error)).split())
+    path = file()
+    if path is None:
+        todo = "Is PostgreSQL running, and FOXTROT_DATABASE_URL right?"
+        return Finding(check, Level.WRONG, f"PostgreSQL does not answer: {reason}", todo)
+    todo = "If it is damaged, stop the service and put back the backup: docs/operate.md"
+    return Finding(check, Level.WRONG, f"SQLite at {path} cannot be read: {reason}", todo)
 
 
 def _database(_now: datetime) -> Iterator[Finding]:
@@ -158,8 +170,10 @@ def _keys(now: datetime) -> Iterator[Finding]:
         said = "There is no signing key."
         yield Finding("keys", Level.WRONG, said, "Start the service once; it makes one.")
         return
-    age = (now - (signing.signs_from or signing.created_at)).days
-    yield Finding("keys", Level.FINE, f"{signing.kid} ({signing.algorithm}) signs for {age} days.")
+    since = signing.signs_from or signing.created_at
+    age = (now - since).days
+    said = f"{signing.kid} ({signing.algorithm}) signs since {since:%Y-%m-%d}."
+    yield Finding("keys", Level.FINE, said)
     if waiting is None:
         said = "There is no stand-by: after an emergency removal services would refuse tokens."
         yield Finding("keys", Level.WRONG, said, "Start the service; it makes one by itself.")
@@ -189,14 +203,14 @@ def _clock(now: datetime) -> Iterator[Finding]:
         newest = db.session.scalar(select(func.max(AuditEvent.at))) if schema.is_current() else None
         apart = max(newest - now, timedelta(0)) if newest else timedelta(0)
         whose = "the time of the newest event"
-    seconds = apart.total_seconds()
     if apart <= CLOCK_SLACK:
         yield Finding(
             "clock", Level.FINE, f"The clock agrees with {whose}; it is {now:%H:%M:%S} UTC."
         )
         return
     level = Level.WRONG if apart > CLOCK_WRONG else Level.ADVICE
-    said = f"The clock is {seconds:.0f} seconds away from {whose}: tokens may be refused."
+    far = f"{apart.days:,} days" if apart.days > 1 else f"{apart.total_seconds():.0f} seconds"
+    said = f"The clock is {far} away from {whose}: tokens may be refused."
     yield Finding("clock", level, said, "Have all machines set their clocks by NTP.")
 
 

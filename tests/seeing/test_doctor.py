@@ -212,9 +212,18 @@ def test_a_database_that_is_gone_is_named(tmp_path: Path) -> None:
     settings = {"FOXTROT_DATABASE_URL": url, "FOXTROT_SECRET_KEY": SECRET_KEY}
     done = processes.run("doctor", settings={**cheap_settings(tmp_path / "data"), **settings})
     assert done.returncode == 1
-    assert "WRONG   database: " in done.stdout
+    assert "WRONG   database: PostgreSQL does not answer: " in done.stdout
+    assert "Is PostgreSQL running, and FOXTROT_DATABASE_URL right?" in done.stdout
     assert "ok      mail: " in done.stdout
     assert "hush" not in done.stdout + done.stderr
+
+
+def test_counters_that_do_not_answer_are_named(make_app: MakeApp) -> None:
+    """The service goes on without them, so nothing else would tell; no password is shown."""
+    app = make_app(FOXTROT_REDIS_URL="valkey://:hush@127.0.0.1:9/0")
+    said = worst(examine(app), "limits")
+    assert said.startswith("wrong: FOXTROT_REDIS_URL does not do what is asked of it")
+    assert "hush" not in said
 
 
 def test_sessions_that_nobody_prunes_are_counted(app: Flask, alice: str) -> None:
