@@ -23,6 +23,7 @@ from app.keys import life
 from foxtrot import fetch, issuer, status
 from foxtrot.flask import Bearer
 from tests import postgresql
+from tests.forks import forking
 from tests.processes import clean_environ, free_port, serving
 from tests.support import CHEAP_HASH
 
@@ -253,20 +254,18 @@ def in_a_shell(script: str, folder: Path, data_dir: Path, programs: str = "") ->
     :param programs: a folder of others that it calls.
     """
     (folder / "bin").mkdir()
-    command = folder / "bin" / "flask"
-    command.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m flask "$@"\n')
-    command.chmod(0o755)
-    path = f"{command.parent}:{Path(sys.executable).parent}:{programs}:{os.environ['PATH']}"
-    settings = {"FOXTROT_DATA_DIR": str(data_dir), "PATH": path}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env=clean_environ({**settings, "FOXTROT_PASSWORD_HASH": CHEAP_HASH}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    with forking(folder / "bin") as command:
+        path = f"{command.parent}:{Path(sys.executable).parent}:{programs}:{os.environ['PATH']}"
+        settings = {"FOXTROT_DATA_DIR": str(data_dir), "PATH": path}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder,
+            env=clean_environ({**settings, "FOXTROT_PASSWORD_HASH": CHEAP_HASH}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -282,6 +281,13 @@ def test_what_the_docs_show_of_services_works(ports: dict[str, str], tmp_path: P
     said = in_a_shell(f"{script}\n{ask}", tmp_path / "shell", tmp_path)
     assert '"notes":[]' in said
     assert said.count('"active":true') == said.count('"active":false') == 1
+
+
+def test_a_command_that_fails_is_seen(tmp_path: Path) -> None:
+    """Or the tests of what the docs show would prove nothing."""
+    script = "flask users list\nflask users show nobody@example.com\nflask users list"
+    with pytest.raises(AssertionError, match="There is no user 'nobody@"):
+        in_a_shell(script, tmp_path, tmp_path / "instance")
 
 
 def test_the_operators_commands_work(tmp_path: Path) -> None:

@@ -31,8 +31,10 @@ def site_packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkout.mkdir()
     for name in SHIPPED:
         source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, checkout / name)
+        if source.is_dir():  # other tests may be writing bytecode there
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, checkout / name)
     venv.create(folder / "venv", with_pip=True)
     python = str(folder / "venv" / "bin" / "python")
     command = [python, "-m", "pip", "install", "--quiet", "--no-deps", str(checkout)]

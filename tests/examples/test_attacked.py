@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.processes import ROOT, clean_environ, free_port, run, serving, stop, wait_until_up
+from tests.sessions.crowd import at_once
 from tests.support import CHEAP_HASH
 
 NODE = ROOT / "examples" / "node"
@@ -79,13 +81,15 @@ SERVICES = [
 def test_an_example_refuses_every_wrong_token(
     login_settings: dict[str, str], start: Start, more: list[str]
 ) -> None:
-    """To read and to write; the one with jose permits two spellings that the standards permit."""
+    """To read and to write; the one with jose permits two spellings that the standards permit.
+
+    Both at once: each waits ten seconds for the service to know of an ended session.
+    """
     port = free_port()
+    attack = ["tokens", "attack", f"http://localhost:{port}/notes", "--audience", "notes", *more]
+    attacks = [partial(run, *attack, *route, settings=login_settings) for route in (READ, WRITE)]
     with start(port, login_settings):
-        for route in (READ, WRITE):
-            url = f"http://localhost:{port}/notes"
-            command = ["tokens", "attack", url, "--audience", "notes", *route, *more]
-            report = run(*command, settings=login_settings)
+        for report in at_once(attacks):
             assert report.returncode == 0, report.stdout + report.stderr
             assert "This route checks." in report.stdout
 
