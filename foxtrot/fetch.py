@@ -47,7 +47,8 @@ def get(url: str, *, accept: str = "application/json", known_etag: str | None = 
         target = parts.path or "/"
         target = f"{target}?{parts.query}" if parts.query else target
         connection.request("GET", target, headers=_headers(accept, known_etag))
-        answer = _read(connection.getresponse(), known_etag)
+        with connection.getresponse() as response:
+            answer = _read(response, known_etag)
         watchdog.raise_if_it_bit()  # an answer without a length ends where it was cut
         return answer
     except Exception:

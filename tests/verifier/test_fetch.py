@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from foxtrot import fetch
-from tests.verifier.site import Site, not_found
+from tests.verifier.site import HEAD, Site, not_found
 
 
 class Heard:
@@ -105,3 +105,24 @@ def test_a_fetch_leaves_no_watchdog_behind(site: Site) -> None:
     assert fetched.result().body == b"[]"
     watchdog.join(1)
     assert (watchdog.is_alive(), watchdog.daemon) == (False, True)
+
+
+@pytest.mark.parametrize("start", [HEAD + b"\r\n", b"nonsense\r\n"])
+def test_who_sends_too_much_is_hung_up_on(start: bytes, site: Site) -> None:
+    """At once, and not when the error has been dealt with."""
+    hung_up = threading.Event()
+
+    def pour(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(start)
+        try:
+            while True:
+                request.wfile.write(bytes(65_536))
+        except OSError:
+            hung_up.set()
+            raise
+
+    site.answers["/c"] = pour
+    with pytest.raises(fetch.FAILURES) as caught:
+        fetch.get(f"{site.url}/c")
+    assert hung_up.wait(5)
+    assert caught.tb

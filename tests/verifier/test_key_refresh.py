@@ -5,6 +5,8 @@ The source's own clock is set by hand.
 
 from __future__ import annotations
 
+import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from ssl import SSLCertVerificationError, SSLError
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from foxtrot import IssuerKeys, Unavailable, Verifier, fetch, issuer
-from foxtrot.issuer import COOLDOWN_SECONDS, REFRESH_SECONDS
+from foxtrot.issuer import COOLDOWN_SECONDS, MAX_STALE_SECONDS, REFRESH_SECONDS
 from tests.verifier.minting import AUDIENCE, NOW, Clock, Mint, SigningKey, make_es256, refusal_of
 from tests.verifier.site import JWKS, METADATA, Site, refetch, wait_until
 from tests.verifier.test_key_sources_in_use import Stopping, forks, in_a_child
@@ -89,6 +91,20 @@ def test_who_waits_is_told_when_another_gave_up(
         assert source.find("nobody", "ES256") is None
         assert patient.result(5) is None
     assert source._hangs
+
+
+def test_keys_that_came_just_now_are_not_thrown_away(source: IssuerKeys, uptime: Clock) -> None:
+    """Who comes second to the lock looks again whether they are too old."""
+    source.find("es-1", "ES256")
+    uptime.advance(MAX_STALE_SECONDS + 1)
+
+    class Overtaken(threading.Condition):
+        def __enter__(self) -> bool:
+            source._too_old_after = math.inf
+            return super().__enter__()
+
+    source._news = Overtaken()
+    assert "es-1" in source._fresh_keys()
 
 
 # A fork in the middle
