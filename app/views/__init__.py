@@ -8,12 +8,12 @@ and headers keep browsers careful.
 from __future__ import annotations
 
 import errno
+import html
 import logging
 import re
 from typing import Any, Final
 
 from flask import Flask, Response, current_app, jsonify, render_template, request
-from markupsafe import escape
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -198,7 +198,7 @@ def _page(status: int, title: str, detail: str) -> str:
     try:
         return render_template("error.html", status=status, title=title, detail=detail)
     except OSError:  # there was no file handle left to read it with
-        return f"<!doctype html><title>{title}</title><p>{escape(detail)}</p>"
+        return f"<!doctype html><title>{title}</title><p>{html.escape(detail)}</p>"
 
 
 def _oauth_text(detail: str) -> str:
