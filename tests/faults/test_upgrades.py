@@ -168,7 +168,8 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("swagger-ui"))
     for name in ("foxtrot", "templates"):
         (root / name).symlink_to(ROOT / name)
-    shutil.copy(ROOT / "config.py", root)
+    for name in ("config.py", "config_values.py"):
+        shutil.copy(ROOT / name, root)
     head = ScriptDirectory(str(schema.DIRECTORY)).get_current_head()
     (root / "migrations" / "versions" / "next.py").write_text(NEXT.format(head=head))
     return root
