@@ -13,6 +13,8 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError
 
+from app.db import db
+
 TRIES: Final = 3
 
 _GAVE_WAY: Final = ("40001", "40P01")
@@ -29,4 +31,5 @@ class Application(Flask):
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in _GAVE_WAY:
                     raise
+                db.session.rollback()  # of what was read, too: it ended with the transaction
         return super().dispatch_request()

@@ -136,6 +136,20 @@ def test_who_gives_way_in_a_deadlock_tries_again_unnoticed(
         assert asked.result().status == 204
 
 
+def test_who_only_reads_tries_again_likewise(world: World, small: postgresql.Cluster) -> None:
+    """Somebody takes both tables for themselves, one after the other, as a migration does."""
+    token = world.ask("/auth/login", CREDENTIALS).body["refresh_token"]
+    with psycopg.connect(small.url()) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SET deadlock_timeout = '20s'")
+        other.execute("LOCK users")
+        asked = pool.submit(partial(world.ask, "/auth/logout", {"refresh_token": token}))
+        wait_for_a_lock(small)
+        other.execute("LOCK login_sessions")
+        assert not asked.done()
+        other.rollback()
+        assert asked.result().status == 204
+
+
 def test_who_gives_way_again_and_again_is_told_503(world: World, small: postgresql.Cluster) -> None:
     """A bounded number of times; a trigger fails as a transaction does that must be done anew."""
     small.execute(FAIL.format(condition="TRUE"))
